@@ -1,0 +1,302 @@
+"""The client: what one can ask of a seedbed server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from seedbed import converters
+from seedbed.budget import parse_budget
+from seedbed.connection import Connection, check_address
+from seedbed.data import resolve_sources
+from seedbed.embedded import EmbeddedServer
+from seedbed.errors import SeedbedError, invalid
+from seedbed.job import Job
+from seedbed.model import Model
+from seedbed.space import as_domain
+from seedbed.types import Budget, Dataset, Event, Inspection, PluginProblem, Task
+from seedbed.v1 import datasets_pb2, jobs_pb2, models_pb2, tasks_pb2
+from seedbed.values import to_struct
+
+Data = str | Path | Dataset | Sequence[str | Path]
+
+_PAGE = 200
+# An embedded server loads what the installed plugins need before it is ready.
+_START_SECONDS = 60.0
+# An idle server is gone well within this; only one that hangs is left behind.
+_EXIT_SECONDS = 15.0
+_UNFINISHED = "QUEUED", "PREPARING", "SEARCHING", "FINISHING"
+
+
+class _Page(Protocol):
+    @property
+    def next_page_token(self) -> str: ...
+
+
+PageT = TypeVar("PageT", bound=_Page)
+
+
+def connect(
+    server: str | None = None,
+    *,
+    data_dir: Path | str | None = None,
+    timeout: float = 30.0,
+    on_start: Callable[[Path], None] | None = None,
+) -> Client:
+    """A client of the server at `server` (`HOST:PORT` or `unix:PATH`), else `SEEDBED_SERVER`.
+
+    With neither it uses an embedded server on `data_dir`, else `SEEDBED_DATA_DIR`, else the
+    platform's user data folder: one that runs there already, or one that it starts, after calling
+    `on_start` with the folder. A server that was started ends once the client is closed and its
+    jobs are done. `timeout` is the deadline of a call in seconds.
+
+    Raises Unavailable where no server answers, FailedPrecondition where none can be started.
+    """
+    if timeout <= 0:
+        raise invalid("timeout", f"must be above 0 s, got {timeout:g}")
+    address = server or os.environ.get("SEEDBED_SERVER")
+    if address:
+        connection = Connection(check_address(address), timeout)
+        try:
+            connection.check_answers()
+        except BaseException:
+            connection.close()
+            raise
+        return Client(connection)
+    embedded = EmbeddedServer(_data_dir(data_dir), max(timeout, _START_SECONDS), on_start)
+    return Client(Connection(embedded.ensure(), timeout, embedded))
+
+
+def _data_dir(given: Path | str | None) -> Path:
+    chosen = given or os.environ.get("SEEDBED_DATA_DIR")
+    if chosen:
+        return Path(chosen)
+    import platformdirs  # Only here is it needed, and a client starts faster without.
+
+    return Path(platformdirs.user_data_dir("seedbed", appauthor=False))
+
+
+class Client:
+    """A connection to a seedbed server; a context manager. Safe to use from several threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def server(self) -> str:
+        """The server's address."""
+        return self._connection.address
+
+    @property
+    def data_dir(self) -> Path | None:
+        """The embedded server's data directory; None for any other server."""
+        embedded = self._connection.embedded
+        return embedded.data_dir if embedded else None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection. An embedded server that this client started ends with it, unless
+        it has unfinished jobs: then it lives until they are done."""
+        if self._connection.closed:
+            return
+        embedded = self._connection.embedded
+        busy = False
+        if embedded is not None and embedded.started and embedded.alive():
+            # A server that does not answer is not waited for.
+            busy = True
+            with contextlib.suppress(SeedbedError):
+                busy = self._has_unfinished_jobs()
+        self._connection.close()
+        if embedded is not None:
+            embedded.close(0 if busy else _EXIT_SECONDS)
+
+    def _has_unfinished_jobs(self) -> bool:
+        for state in _UNFINISHED:
+            request = jobs_pb2.ListJobsRequest(page_size=1, filter=f"state = {state}")
+            if self._connection.call(lambda s: s.jobs.ListJobs, request).jobs:
+                return True
+        return False
+
+    # Tasks
+
+    def tasks(self) -> list[Task]:
+        """The installed tasks."""
+        return [converters.task(t) for page in self._task_pages() for t in page.tasks]
+
+    def plugin_problems(self) -> list[PluginProblem]:
+        """The plugins that were found and could not be used."""
+        return [
+            PluginProblem(p.plugin, p.package, p.message)
+            for page in self._task_pages()
+            for p in page.problems
+        ]
+
+    def _task_pages(self) -> Iterator[tasks_pb2.ListTasksResponse]:
+        return _pages(
+            lambda token: self._connection.call(
+                lambda s: s.tasks.ListTasks,
+                tasks_pb2.ListTasksRequest(page_size=_PAGE, page_token=token),
+            )
+        )
+
+    def task(self, name: str) -> Task:
+        """One task. NotFound names those there are."""
+        request = tasks_pb2.GetTaskRequest(name=name)
+        return converters.task(self._connection.call(lambda s: s.tasks.GetTask, request))
+
+    # Datasets
+
+    def create_dataset(
+        self, data: Data, test: Data | None = None, *, display_name: str = ""
+    ) -> Dataset:
+        """Registers data: a URI, a file, a folder, several of them, or a dataset's name.
+
+        `test` is data to score the final model with. Local files that the server cannot read
+        itself are uploaded. A dataset given alone is returned as it is.
+        """
+        sources = resolve_sources(self._connection, data, "TRAIN" if test else "", "data")
+        if test:
+            sources += resolve_sources(self._connection, test, "TEST", "test")
+        elif len(sources) == 1 and sources[0].uri.startswith("projects/"):
+            return self.dataset(sources[0].uri)
+        dataset = datasets_pb2.Dataset(
+            display_name=display_name, sources=map(converters.source_to_proto, sources)
+        )
+        request = datasets_pb2.CreateDatasetRequest(dataset=dataset, request_id=str(uuid.uuid4()))
+        message = self._connection.call(lambda s: s.datasets.CreateDataset, request, slow=True)
+        return converters.dataset(message)
+
+    def dataset(self, name: str) -> Dataset:
+        """One dataset, by its name or short id."""
+        request = datasets_pb2.GetDatasetRequest(name=name)
+        return converters.dataset(self._connection.call(lambda s: s.datasets.GetDataset, request))
+
+    def datasets(self) -> list[Dataset]:
+        """All datasets, the newest first."""
+        pages = _pages(
+            lambda token: self._connection.call(
+                lambda s: s.datasets.ListDatasets,
+                datasets_pb2.ListDatasetsRequest(page_size=_PAGE, page_token=token),
+            )
+        )
+        return [converters.dataset(d) for page in pages for d in page.datasets]
+
+    def delete_dataset(self, dataset: Dataset | str) -> None:
+        """Deletes a dataset and what was uploaded for it."""
+        name = dataset.name if isinstance(dataset, Dataset) else dataset
+        request = datasets_pb2.DeleteDatasetRequest(name=name)
+        self._connection.call(lambda s: s.datasets.DeleteDataset, request)
+
+    def inspect(self, dataset: Dataset | str, target: str | None = None) -> Inspection:
+        """What a dataset (or its name) is understood to hold, and the tasks that fit it."""
+        name = dataset.name if isinstance(dataset, Dataset) else dataset
+        request = datasets_pb2.InspectDatasetRequest(name=name, target=target or "")
+        answer = self._connection.call(lambda s: s.datasets.InspectDataset, request, slow=True)
+        return converters.inspection(answer)
+
+    # Jobs
+
+    def train(
+        self,
+        task: str,
+        data: Data,
+        *,
+        target: str | None = None,
+        test: Data | None = None,
+        budget: str | Budget = "60s",
+        metric: str | None = None,
+        options: Mapping[str, object] | None = None,
+        search_space: Mapping[str, object] | None = None,
+        seed: int | None = None,
+        display_name: str = "",
+        progress: Callable[[Event], None] | None = None,
+        detach: bool = False,
+    ) -> Job:
+        """Searches for the best model within the budget, such as `60s` or `20trials`.
+
+        `data` and `test` are as in `create_dataset`. `search_space` narrows or fixes
+        hyperparameters: `{"learning_rate": "1e-4..1e-2", "epochs": 5}`. `progress` is called with
+        each event. Waits for the end unless `detach`; then `Job.wait` does.
+
+        Raises InvalidArgument with one violation per field that will not do, and JobFailed where
+        the job started and failed.
+        """
+        limits = parse_budget(budget) if isinstance(budget, str) else budget
+        space = {
+            name: converters.domain_to_proto(as_domain(value, name), f"search_space[{name!r}]")
+            for name, value in (search_space or {}).items()
+        }
+        wanted_options = to_struct(options or {})
+        dataset = self.create_dataset(data, test)
+        job = jobs_pb2.Job(
+            display_name=display_name,
+            task=task,
+            dataset=dataset.name,
+            target=target or "",
+            options=wanted_options,
+            metric=metric or "",
+            budget=converters.budget_to_proto(limits),
+            seed=seed,
+            search_space=space,
+        )
+        request = jobs_pb2.CreateJobRequest(job=job, request_id=str(uuid.uuid4()))
+        created = self._connection.call(lambda s: s.jobs.CreateJob, request, slow=True)
+        handle = Job(self._connection, created)
+        return handle if detach else handle.wait(progress)
+
+    def job(self, name: str) -> Job:
+        """One job, by its name or short id."""
+        request = jobs_pb2.GetJobRequest(name=name)
+        return Job(self._connection, self._connection.call(lambda s: s.jobs.GetJob, request))
+
+    def jobs(self, filter: str = "") -> list[Job]:
+        """All jobs, the newest first; `filter` is such as `state = SUCCEEDED`."""
+        pages = _pages(
+            lambda token: self._connection.call(
+                lambda s: s.jobs.ListJobs,
+                jobs_pb2.ListJobsRequest(page_size=_PAGE, page_token=token, filter=filter),
+            )
+        )
+        return [Job(self._connection, job) for page in pages for job in page.jobs]
+
+    # Models
+
+    def model(self, name: str) -> Model:
+        """One model, by its name or short id."""
+        request = models_pb2.GetModelRequest(name=name)
+        return Model(self._connection, self._connection.call(lambda s: s.models.GetModel, request))
+
+    def models(self) -> list[Model]:
+        """All models, the newest first."""
+        pages = _pages(
+            lambda token: self._connection.call(
+                lambda s: s.models.ListModels,
+                models_pb2.ListModelsRequest(page_size=_PAGE, page_token=token),
+            )
+        )
+        return [Model(self._connection, model) for page in pages for model in page.models]
+
+
+def _pages(fetch: Callable[[str], PageT]) -> Iterator[PageT]:
+    token = ""
+    while True:
+        page = fetch(token)
+        yield page
+        token = page.next_page_token
+        if not token:
+            return

@@ -1,0 +1,160 @@
+"""What a block is: the type of an input or of a target, and all that follows from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemProblem:
+    """An item that cannot be used: its position in the items, its name and why."""
+
+    position: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Arrays whose first axis is the item, and the items that could not be encoded.
+
+    The arrays have a row for every item; the rows of bad items are filled with zeros.
+    """
+
+    arrays: Arrays
+    problems: Sequence[ItemProblem] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column that a model predicts from, and its type, as `seedbed.v1.Field` has it."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """`probabilities` are (label, probability), the highest first; they add up to 1."""
+
+    label: str
+    probabilities: tuple[tuple[str, float], ...]
+    kind: ClassVar[str] = "classification"
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """A value in the target's unit, with an interval that covers a share `confidence`."""
+
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+    confidence: float | None = None
+    kind: ClassVar[str] = "regression"
+
+
+Prediction = Classification | Regression
+
+
+class Block(ABC):
+    """A part of a DataBlock: reads columns of the items, learns what it needs from the training
+    items, and turns items into arrays. `state` is JSON-able and goes into the bundle."""
+
+    type: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the items that it reads."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """All that `from_state` needs, as JSON-able data."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Block:
+        """The block that `state` was called on."""
+
+
+class InputBlock(Block):
+    """The type of what is predicted from."""
+
+    @abstractmethod
+    def fields(self) -> tuple[Field, ...]:
+        """The columns it reads with their types, for `Model.inputs`."""
+
+    @abstractmethod
+    def fit(self, items: pd.DataFrame) -> None:
+        """Learns vocabularies, ranges and sizes from the training items alone.
+
+        Raises InvalidArgument where nothing can be learned from them.
+        """
+
+    @abstractmethod
+    def encode(self, items: pd.DataFrame) -> Encoded:
+        """Turns items into arrays; names and reasons of bad items are returned, not raised."""
+
+
+class TargetBlock(Block):
+    """The type of what is predicted: decides output size, loss, activation, metrics, decoding."""
+
+    column: str
+    metrics: ClassVar[tuple[str, ...]]
+    default_metric: ClassVar[str]
+    prediction_kind: ClassVar[str]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    @abstractmethod
+    def fit(self, items: pd.DataFrame) -> None:
+        """Learns classes or scale from the training items.
+
+        Raises InvalidArgument with field `job.target` where there is nothing to learn: no values,
+        or a single one.
+        """
+
+    @abstractmethod
+    def encode(self, items: pd.DataFrame) -> Encoded:
+        """One array, `target`, with a value per item; a missing or unknown one is a problem."""
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """Numbers per item that a network has to put out."""
+
+    @abstractmethod
+    def loss(
+        self, raw: torch.Tensor, target: torch.Tensor, *, label_smoothing: float = 0.0
+    ) -> torch.Tensor:
+        """The mean loss of raw outputs [B, output size] against encoded targets [B]."""
+
+    @abstractmethod
+    def activate(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw outputs [B, output size] to what metrics and `decode` take: probabilities, values."""
+
+    @abstractmethod
+    def stratify(self, encoded: Array) -> Array | None:
+        """Group labels [N] that a split should keep the shares of; None where it does not matter."""
+
+    def calibrate(self, target: Array, outputs: Array) -> None:  # noqa: B027
+        """Learns from the validation split what `decode` needs, such as the width of intervals."""
+
+    @abstractmethod
+    def decode(self, outputs: Array) -> list[Prediction]:
+        """Activated outputs [N, output size] to predictions."""

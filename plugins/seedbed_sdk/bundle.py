@@ -1,0 +1,153 @@
+"""A model's bundle: a folder of JSON and safetensors that is opened without unpickling anything.
+
+`bundle.json` says what the model is; `trainer/` holds what the trainer wrote. Every file's SHA-256
+is in `bundle.json`, and is checked when the bundle is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedbed_sdk.blocks.base import Field, Prediction
+from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument
+from seedbed_sdk.space import Parameters
+from seedbed_sdk.trainer import Architecture, Blueprint, Hardware, Trainer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+TRAINER = "trainer"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """An opened model. Answers raw items with typed predictions."""
+
+    block: DataBlock
+    trainer: Trainer
+    manifest: Mapping[str, Any]
+
+    def predict(self, examples: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """One prediction for each example, a mapping of column to raw value.
+
+        Raises InvalidArgument with a violation for each column that is missing or not known, and
+        for each value that cannot be used; `None` stands for a missing value.
+        """
+        if not examples:
+            return []
+        _check_columns(examples, self.block.fields())
+        items = _frame(examples, [field.name for field in self.block.fields()])
+        arrays, problems = self.block.encode_examples(items)
+        if problems:
+            raise InvalidArgument.of(
+                [FieldViolation(f"examples[{p.position}]", p.reason) for p in problems],
+                reason="UNUSABLE_EXAMPLE",
+            )
+        return self.block.target.decode(self.trainer.predict(arrays))
+
+
+def write(
+    folder: Path,
+    *,
+    block: DataBlock,
+    trainer: Trainer,
+    architecture: str,
+    parameters: Parameters,
+    seed: int,
+    about: Mapping[str, Any],
+) -> None:
+    """Writes a bundle into an existing empty folder. `about` is JSON-able and for readers: task,
+    plugin, scores, fingerprint; opening needs none of it. Raises OSError where the disk is full."""
+    (folder / TRAINER).mkdir()
+    trainer.save(folder / TRAINER)
+    manifest = {
+        "format": FORMAT,
+        **about,
+        "architecture": architecture,
+        "parameters": parameters,
+        "seed": seed,
+        "data_block": block.state(),
+        "files": {
+            path.relative_to(folder).as_posix(): _sha256(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
+
+
+def open_bundle(
+    folder: Path, architectures: Mapping[str, Architecture], hardware: Hardware
+) -> Predictor:
+    """Opens a bundle with the installed architectures.
+
+    Raises FailedPrecondition where the format is newer, the architecture is not installed, or a
+    file is missing or was changed.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text())
+    if manifest.get("format") != FORMAT:
+        raise FailedPrecondition(
+            f"the bundle has format {manifest.get('format')!r}; this version opens {FORMAT}",
+            reason="UNKNOWN_BUNDLE_FORMAT",
+        )
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or _sha256(path) != digest:
+            raise FailedPrecondition(
+                f"file {name!r} of the bundle is missing or was changed; download the model again",
+                reason="BUNDLE_DAMAGED",
+            )
+    architecture = architectures.get(manifest["architecture"])
+    if architecture is None:
+        raise FailedPrecondition(
+            f"the model needs the architecture {manifest['architecture']!r} of package "
+            f"{manifest.get('package', '?')!r}, which is not installed",
+            reason="ARCHITECTURE_NOT_INSTALLED",
+        )
+    block = DataBlock.from_state(manifest["data_block"])
+    blueprint = Blueprint(block, manifest["parameters"], hardware, manifest["seed"])
+    trainer = architecture.build(blueprint)
+    trainer.load(folder / TRAINER)
+    return Predictor(block, trainer, manifest)
+
+
+def _check_columns(examples: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> None:
+    names = {field.name for field in fields}
+    violations = []
+    for index, example in enumerate(examples):
+        for name in sorted(names - example.keys()):
+            violations.append(
+                FieldViolation(
+                    f'examples[{index}].fields["{name}"]',
+                    "missing; give every column the model was trained on, null where unknown",
+                )
+            )
+        for name in sorted(example.keys() - names):
+            violations.append(
+                FieldViolation(
+                    f'examples[{index}].fields["{name}"]',
+                    f"no such column; the model predicts from {', '.join(sorted(names))}",
+                )
+            )
+    if violations:
+        raise InvalidArgument.of(violations[:20], reason="WRONG_COLUMNS")
+
+
+def _frame(examples: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = {name: pd.Series([e[name] for e in examples], dtype=object) for name in names}
+    return pd.DataFrame(columns)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

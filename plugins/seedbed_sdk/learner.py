@@ -1,0 +1,369 @@
+"""The one training loop: fit → epoch → step, for every network of every task."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from seedbed_sdk import learner_state
+from seedbed_sdk.blocks.base import Array, Arrays
+from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.schedule import Pace, Schedule, steps_that_fit
+from seedbed_sdk.trainer import (
+    Data,
+    Diverged,
+    EpochReport,
+    Hardware,
+    Interrupted,
+    Run,
+    SplitArrays,
+    Verdict,
+)
+
+Batch = dict[str, torch.Tensor]
+Transform = Callable[[Batch, torch.Tensor, torch.Generator], tuple[Batch, torch.Tensor]]
+WEIGHTS = "network.safetensors"
+PLAN_EVERY_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerConfig:
+    """How a network is trained.
+
+    `label_smoothing` is in [0, 1). `patience` ends the run after so many epochs without a better
+    validation score. `averaging` in [0, 1) is the decay of an exponential moving average of the
+    weights, which is then what is scored and kept; 0 keeps the weights themselves. `clip_norm`
+    bounds the norm of the gradient.
+    """
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    batch_size: int = 256
+    predict_batch_size: int = 1024
+    label_smoothing: float = 0.0
+    patience: int | None = None
+    averaging: float = 0.0
+    clip_norm: float | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+class Callback:
+    """Takes part in a run; every method does nothing unless overridden."""
+
+    def before_fit(self, learner: Learner) -> None:
+        """Before the first step, or the first after resuming."""
+
+    def after_step(self, learner: Learner) -> None:
+        """After each step of the optimiser."""
+
+    def after_epoch(self, learner: Learner, report: EpochReport, verdict: Verdict) -> None:
+        """After the validation outputs of an epoch have been reported."""
+
+    def after_fit(self, learner: Learner) -> None:
+        """At the end, with the best weights in place."""
+
+
+class Learner:
+    """Trains a network and is a Trainer.
+
+    `network` takes a dict of tensors as the input blocks encode them, each with the item as first
+    axis, and returns raw outputs [B, output size]. `transform(inputs, target, generator)` changes
+    training batches, such as augmentation; it runs on the device and may turn class numbers [B]
+    into probabilities [B, classes]. `groups` names parts of the network, by prefix of parameter
+    names, whose learning rate is multiplied by a factor; the factor 0 freezes them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        block: DataBlock,
+        config: LearnerConfig,
+        *,
+        hardware: Hardware = Hardware(),  # noqa: B008
+        seed: int = 0,
+        transform: Transform | None = None,
+        groups: Sequence[tuple[str, float]] = (),
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.device = torch.device(hardware.device)
+        self.network = network.to(self.device)
+        self.block = block
+        self.config = config
+        self.seed = seed
+        self.transform = transform
+        self.callbacks = list(callbacks)
+        self.optimizer = self._make_optimizer(groups)
+        self.averaged = self._make_average()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.epoch = 0
+        self.step = 0
+        self.samples = 0
+        self.total_steps = 0
+        self.epochs_since_best = 0
+        self.best_state: dict[str, torch.Tensor] | None = None
+        self.micro_batch = config.batch_size
+        self._global_rng: torch.Tensor | None = None
+        self._planned_at = -math.inf
+        self._predict_seconds: float | None = None
+        self._valid_count = 0
+
+    # --- fit: epochs until the plan, the verdict or a stop ends them -----------------------------
+
+    def fit(self, data: Data, run: Run) -> None:
+        """Trains for the configured epochs, or as many steps as time and samples allow.
+
+        Raises Diverged where loss or outputs stop being finite, and Interrupted where the run was
+        stopped before anything was reported.
+        """
+        inputs, target = self._on_device(data.train)
+        steps_per_epoch = max(1, len(target) // min(self.config.batch_size, len(target)))
+        batch_size = min(self.config.batch_size, len(target))
+        if self.total_steps == 0:
+            self.total_steps = self.config.epochs * steps_per_epoch
+        affordable = self.step + run.samples_left() // batch_size
+        self.total_steps = int(min(self.total_steps, max(affordable, self.step + 1)))
+        self._restore_global_rng()
+        self._valid_count = len(data.valid)
+        pace = Pace()
+        for callback in self.callbacks:
+            callback.before_fit(self)
+        while self.step < self.total_steps:
+            loss = self._epoch(inputs, target, batch_size, steps_per_epoch, run, pace)
+            verdict = self._validate(data.valid, loss, steps_per_epoch, run)
+            pace.restart()
+            if verdict.stop or self._out_of_patience() or run.should_stop():
+                break
+        self._keep_best()
+        for callback in self.callbacks:
+            callback.after_fit(self)
+
+    def _epoch(
+        self,
+        inputs: Batch,
+        target: torch.Tensor,
+        batch_size: int,
+        steps_per_epoch: int,
+        run: Run,
+        pace: Pace,
+    ) -> float:
+        self.network.train()
+        order = torch.randperm(len(target), generator=self.generator).to(self.device)
+        total = torch.zeros((), device=self.device)
+        steps = 0
+        first = self.step % steps_per_epoch
+        for index in range(first, steps_per_epoch):
+            if run.should_stop() or self.step >= self.total_steps:
+                break
+            rows = order[index * batch_size : (index + 1) * batch_size]
+            batch = {name: tensor[rows] for name, tensor in inputs.items()}
+            total += self._step(batch, target[rows])
+            steps += 1
+            pace.step()
+            self._plan(run, pace)
+        self.epoch += 1
+        if steps == 0:
+            return math.nan
+        mean = float(total) / steps
+        if not math.isfinite(mean):
+            raise Diverged(f"the training loss became {mean} in epoch {self.epoch}")
+        return mean
+
+    def _step(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        if self.transform is not None:
+            batch, target = self.transform(batch, target, self.generator)
+        rate = self.config.learning_rate * self.config.schedule.multiplier(
+            self.step, self.total_steps
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        loss = self._backward(batch, target)
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+        self.step += 1
+        self.samples += len(target)
+        for callback in self.callbacks:
+            callback.after_step(self)
+        return loss
+
+    def _backward(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        """Gradients of the whole batch; where memory does not suffice, in smaller and smaller parts."""
+        while True:
+            try:
+                self.optimizer.zero_grad(set_to_none=True)
+                return self._accumulate(batch, target)
+            except torch.OutOfMemoryError:
+                if self.micro_batch <= 1:
+                    raise
+                self.micro_batch = max(1, min(self.micro_batch, len(target)) // 2)
+                torch.cuda.empty_cache()
+
+    def _accumulate(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), device=self.device)
+        for start in range(0, len(target), self.micro_batch):
+            part = slice(start, start + self.micro_batch)
+            share = len(target[part]) / len(target)
+            with torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
+            ):
+                raw = self.network({name: tensor[part] for name, tensor in batch.items()})
+            loss = self.block.target.loss(
+                raw.float(), target[part], label_smoothing=self.config.label_smoothing
+            )
+            (loss * share).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() * share
+        return total
+
+    def _plan(self, run: Run, pace: Pace) -> None:
+        """Shortens the run to what fits into the time left, so that the decay still completes."""
+        now = time.monotonic()
+        if now - self._planned_at < PLAN_EVERY_SECONDS:
+            return
+        fits = steps_that_fit(
+            run.seconds_left() - self._validation_seconds(pace), pace.seconds_per_step
+        )
+        if not math.isinf(fits):
+            self._planned_at = now
+            self.total_steps = int(min(self.total_steps, self.step + fits))
+
+    def _validation_seconds(self, pace: Pace) -> float:
+        """What the next validation pass is expected to take: as the last one, or as forward passes
+        at a third of a training step's cost."""
+        if self._predict_seconds is not None:
+            return self._predict_seconds
+        return (pace.seconds_per_step or 0.0) * self._valid_count / self.config.batch_size / 3
+
+    # --- validation and the best state -----------------------------------------------------------
+
+    def _validate(
+        self, valid: SplitArrays, loss: float, steps_per_epoch: int, run: Run
+    ) -> Verdict:
+        if math.isnan(loss):
+            if self.best_state is None:
+                raise Interrupted("stopped before the first epoch had ended")
+            return Verdict(best=False, stop=True)
+        began = time.monotonic()
+        outputs = self.predict(valid.inputs)
+        self._predict_seconds = time.monotonic() - began
+        if not np.isfinite(outputs).all():
+            raise Diverged(f"the outputs are not finite after epoch {self.epoch}")
+        report = EpochReport(
+            epoch=self.epoch,
+            epochs=max(self.epoch, math.ceil(self.total_steps / steps_per_epoch)),
+            valid_outputs=outputs,
+            samples=self.samples,
+            train_loss=loss,
+            predict_seconds=self._predict_seconds,
+        )
+        verdict = run.report(report)
+        self.epochs_since_best = 0 if verdict.best else self.epochs_since_best + 1
+        if verdict.best:
+            self.best_state = {
+                name: tensor.detach().clone() for name, tensor in self._scored().state_dict().items()
+            }
+        for callback in self.callbacks:
+            callback.after_epoch(self, report, verdict)
+        return verdict
+
+    def _out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.epochs_since_best >= self.config.patience
+
+    def _keep_best(self) -> None:
+        if self.best_state is not None:
+            self.network.load_state_dict(self.best_state)
+
+    def _scored(self) -> nn.Module:
+        return self.network if self.averaged is None else self.averaged.module
+
+    # --- asking, saving, resuming ----------------------------------------------------------------
+
+    def predict(self, inputs: Arrays) -> Array:
+        """Activated outputs [N, output size] as float32, of the averaged weights while training."""
+        network = self._scored() if self.epoch else self.network
+        network.eval()
+        count = len(next(iter(inputs.values())))
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, count, self.config.predict_batch_size):
+                part = slice(start, start + self.config.predict_batch_size)
+                batch = {
+                    name: torch.from_numpy(np.ascontiguousarray(array[part])).to(self.device)
+                    for name, array in inputs.items()
+                }
+                parts.append(self.block.target.activate(network(batch)).cpu())
+        if not parts:
+            return np.zeros((0, self.block.target.output_size), dtype=np.float32)
+        return torch.cat(parts).numpy()
+
+    def save(self, folder: Path) -> None:
+        """Writes the weights as safetensors."""
+        state = {k: v.contiguous().cpu() for k, v in self.network.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+
+    def load(self, folder: Path) -> None:
+        """Reads the weights that `save` wrote."""
+        self.network.load_state_dict(load_file(folder / WEIGHTS, device=str(self.device)))
+
+    def save_checkpoint(self, folder: Path) -> None:
+        """Writes the whole state, so that a resumed run goes on bit for bit: weights, average, best
+        weights, optimiser, counters and random state. For use between epochs."""
+        learner_state.save(self, folder)
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Reads what `save_checkpoint` wrote, into a learner made with the same arguments."""
+        learner_state.load(self, folder)
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def _on_device(self, split: SplitArrays) -> tuple[Batch, torch.Tensor]:
+        inputs = {
+            name: torch.from_numpy(array).to(self.device) for name, array in split.inputs.items()
+        }
+        return inputs, torch.from_numpy(split.target).to(self.device)
+
+    def _make_optimizer(self, groups: Sequence[tuple[str, float]]) -> torch.optim.Optimizer:
+        buckets: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            scale = next((factor for prefix, factor in groups if name.startswith(prefix)), 1.0)
+            if scale == 0.0:
+                parameter.requires_grad_(False)
+            if not parameter.requires_grad:
+                continue
+            buckets.setdefault((scale, parameter.ndim >= 2), []).append(parameter)
+        parameters: list[dict[str, Any]] = [
+            {
+                "params": members,
+                "scale": scale,
+                "weight_decay": self.config.weight_decay if decays else 0.0,
+            }
+            for (scale, decays), members in buckets.items()
+        ]
+        return torch.optim.AdamW(parameters, lr=self.config.learning_rate, fused=True)
+
+    def _make_average(self) -> torch.optim.swa_utils.AveragedModel | None:
+        if not self.config.averaging:
+            return None
+        return torch.optim.swa_utils.AveragedModel(
+            self.network,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(self.config.averaging),
+            use_buffers=True,
+        )
+
+    def _restore_global_rng(self) -> None:
+        """Dropout draws from torch's global generator."""
+        if self._global_rng is None:
+            torch.manual_seed(self.seed)
+        else:
+            torch.set_rng_state(self._global_rng)

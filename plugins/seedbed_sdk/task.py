@@ -1,0 +1,70 @@
+"""What a task plugin is: how the data is read, and what could fit it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seedbed_sdk.trainer import Architecture, Hardware
+
+if TYPE_CHECKING:
+    from seedbed_sdk.datablock import DataBlock
+    from seedbed_sdk.dataset import Dataset
+
+
+class TaskOptions(BaseModel):
+    """Options that every task has. A task adds its own in a subclass; the JSON Schema of the class
+    is what clients see and what a job's options are checked against."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    valid_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Share of the training items held out to choose by."
+    )
+    test_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Share held out to score once, where the data has no test split."
+    )
+    max_bad_fraction: float = Field(
+        0.1, ge=0, lt=1, description="Share of items that may be unreadable before the job fails."
+    )
+
+
+Options = TypeVar("Options", bound=TaskOptions)
+
+
+class Task(ABC, Generic[Options]):
+    """Something that can be learned from data.
+
+    `name` is what users write, in lower_snake_case. `input_types` and `target_types` are the types
+    of block its data may have. `layouts` are the dataset layouts it can read.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str]
+    options: type[Options]
+    input_types: ClassVar[tuple[str, ...]]
+    target_types: ClassVar[tuple[str, ...]]
+    layouts: ClassVar[tuple[str, ...]] = ("table",)
+
+    @abstractmethod
+    def data_block(self, dataset: Dataset, target: str, options: Options) -> DataBlock:
+        """How the data is read. `target` is the column to predict, or empty where none was named.
+
+        Raises InvalidArgument with the field at fault (`job.target`, `job.options.…`,
+        `job.dataset`) where the data does not suit the task. Reads no more than it must: this also
+        runs to check a job before it is queued.
+        """
+
+    def architectures(
+        self,
+        block: DataBlock,
+        hardware: Hardware,
+        available: Sequence[Architecture],
+    ) -> list[Architecture]:
+        """What could fit. `available` are the installed architectures for the block's types; the
+        default takes those that say they fit."""
+        return [a for a in available if a.fits(block, hardware)]

@@ -1,0 +1,168 @@
+"""How a model is trained, whatever it is: the protocol that networks and other models share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from seedbed_sdk.blocks.base import Array, Arrays
+from seedbed_sdk.space import Parameters, Space
+
+if TYPE_CHECKING:
+    from seedbed_sdk.datablock import DataBlock
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a trial may use. `device` is a torch device such as `cpu` or `cuda:0`."""
+
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def accelerated(self) -> bool:
+        return self.device != "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitArrays:
+    """The encoded items of one split: every array has a row per item."""
+
+    inputs: Arrays
+    target: Array
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a trial is trained on and chosen by. The test split is not in it.
+
+    `cache` keeps what several trials of a job share, such as the features of a frozen backbone.
+    """
+
+    train: SplitArrays
+    valid: SplitArrays
+    cache: dict[Hashable, object] = field(default_factory=dict)
+
+    def cached(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` returned when it was first called with this key in this job."""
+        if key not in self.cache:
+            self.cache[key] = compute()
+        return self.cache[key]  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What a trainer tells after an epoch.
+
+    `valid_outputs` are the activated outputs on the validation split [N, output size].
+    `samples` counts the training items passed since the trial began. `predict_seconds` is how long
+    the validation outputs took, so that the time for final scoring can be set aside.
+    """
+
+    epoch: int
+    epochs: int
+    valid_outputs: Array
+    samples: int
+    train_loss: float | None = None
+    predict_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to a report: whether it is the trial's best epoch so far, and whether to end."""
+
+    best: bool
+    stop: bool
+
+
+class Diverged(Exception):  # noqa: N818
+    """The loss or the outputs are no longer finite; ends the trial as failed."""
+
+
+class Interrupted(Exception):  # noqa: N818
+    """The trial was asked to end before it had anything to keep."""
+
+
+class Run(Protocol):
+    """A trial's line to the search. All limits are already reduced by what finishing needs."""
+
+    def report(self, report: EpochReport) -> Verdict:
+        """Tells that an epoch has ended. A trainer that is told to stop returns from `fit`."""
+
+    def should_stop(self) -> bool:
+        """Whether to end at the next chance, within a second; to be asked between batches."""
+
+    def seconds_left(self) -> float:
+        """Seconds of wall clock that the trial may still use; infinite without such a budget."""
+
+    def samples_left(self) -> float:
+        """Training items that the trial may still pass; infinite without such a budget."""
+
+    def log(self, message: str) -> None:
+        """Tells the user what is going on before the first epoch, such as computing features."""
+
+
+class Trainer(Protocol):
+    """A model that can be trained, asked, saved and loaded.
+
+    A trainer belongs to one process and one thread. It must be deterministic for the blueprint's
+    seed as long as `run.seconds_left()` is infinite.
+    """
+
+    def fit(self, data: Data, run: Run) -> None:
+        """Trains, reports at least once, and ends with the best reported state in place.
+
+        Raises Diverged, Interrupted, or whatever the model's library raises: the search turns an
+        exception into a failed trial with its reason.
+        """
+
+    def predict(self, inputs: Arrays) -> Array:
+        """Activated outputs [N, output size] for encoded inputs, as float32 or float64."""
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` needs into an existing empty folder; nothing that is unpickled."""
+
+    def load(self, folder: Path) -> None:
+        """Reads what `save` wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """All that an architecture needs to build a trainer: fitted block, hyperparameters, place."""
+
+    block: DataBlock
+    parameters: Parameters
+    hardware: Hardware = Hardware()
+    seed: int = 0
+
+
+def _always(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG001
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A kind of model: for which types of data it is, how it is built, and where to search.
+
+    `space` holds every hyperparameter with the values it may take; `learning_rate` and `epochs` are
+    the names to use for these. `portfolio` holds complete settings known to be good, tried before
+    the search begins; the first is the default. A `baseline` is always tried first. `fits` says
+    whether it suits the data and the hardware at hand.
+    """
+
+    name: str
+    description: str
+    input_types: tuple[str, ...]
+    target_types: tuple[str, ...]
+    build: Callable[[Blueprint], Trainer]
+    space: Space
+    portfolio: Sequence[Mapping[str, object]]
+    baseline: bool = False
+    fits: Callable[[DataBlock, Hardware], bool] = _always

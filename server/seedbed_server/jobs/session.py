@@ -1,0 +1,178 @@
+"""How a worker records what happens to its job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from seedbed_sdk.errors import SeedbedError
+from seedbed_server.errors import LeaseLost
+from seedbed_server.jobs.values import (
+    BestChanged,
+    EpochFinished,
+    Finding,
+    Job,
+    JobState,
+    Model,
+    Progress,
+    Score,
+    StopReason,
+    Trial,
+    TrialFinished,
+    TrialStarted,
+    TrialState,
+)
+from seedbed_server.store import Dataset, Store
+
+__all__ = ["JobSession", "LeaseLost"]
+
+
+class JobSession:
+    """Writes a job's rows and events for one attempt.
+
+    Each method is one transaction that also checks the attempt: once the job has ended or another
+    attempt holds it, every write raises LeaseLost and changes nothing. `notify` is called after each
+    write. Not for several threads at once.
+    """
+
+    def __init__(
+        self, store: Store, job_id: str, attempt: int, notify: Callable[[], None] = lambda: None
+    ) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._attempt = attempt
+        self._notify = notify
+
+    def job(self) -> Job:
+        """The job as it stands."""
+        return self._store.jobs.get(self._job_id)
+
+    def dataset(self) -> Dataset:
+        """The job's dataset. Raises NotFound where it was deleted."""
+        return self._store.datasets.get(self.job().dataset)
+
+    def trials(self) -> list[Trial]:
+        """All trials by number, those of earlier attempts too."""
+        return self._store.trials.list(self._job_id)
+
+    def set_state(self, state: JobState) -> None:
+        """Moves to PREPARING, SEARCHING or FINISHING; the state it is in already is no event."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            if writer.job.state is not state:
+                writer.set_state(state)
+        self._notify()
+
+    def set_progress(self, progress: Progress) -> None:
+        """Says how far the job is."""
+        with self._store.jobs.writing(
+            self._job_id, attempt=self._attempt, durable=False
+        ) as writer:
+            writer.change(progress=progress)
+            writer.append(progress)
+        self._notify()
+
+    def set_findings(self, findings: Sequence[Finding]) -> None:
+        """Replaces what was noticed about the data; each finding that is new is an event."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.append(*(f for f in findings if f not in writer.job.findings))
+            writer.change(findings=tuple(findings))
+        self._notify()
+
+    def start_trial(self, trial: Trial) -> None:
+        """Adds a trial, or begins it again. Its start time is set where it has none."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.put_trial(
+                replace(
+                    trial, state=TrialState.RUNNING, start_time=trial.start_time or writer.time
+                )
+            )
+            writer.append(TrialStarted(trial.number, trial.architecture, trial.parameters))
+        self._notify()
+
+    def report_epochs(self, epochs: Sequence[EpochFinished]) -> None:
+        """Records epochs of running trials, oldest first, in one transaction.
+
+        A running trial's `epochs`, `samples` and `epoch_scores` follow, and so do the job's samples.
+        """
+        if not epochs:
+            return
+        with self._store.jobs.writing(
+            self._job_id, attempt=self._attempt, durable=False
+        ) as writer:
+            writer.append(*epochs)
+            for number in sorted({epoch.trial for epoch in epochs}):
+                trial = writer.trial(number)
+                if trial is None:
+                    continue
+                mine = [epoch for epoch in epochs if epoch.trial == number]
+                scores = trial.epoch_scores + tuple(epoch.validation_score for epoch in mine)
+                last = mine[-1]
+                writer.put_trial(
+                    replace(trial, epochs=last.epoch, samples=last.samples, epoch_scores=scores)
+                )
+                used = writer.job.consumption.samples + last.samples - trial.samples
+                writer.count_trials(0, samples=used)
+        self._notify()
+
+    def finish_trial(self, trial: Trial, *, samples_total: int) -> None:
+        """Records how a trial ended; its end time is set where it has none.
+
+        `samples_total` is the job's sample passes so far, this trial's included.
+        """
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            before = writer.trial(trial.number)
+            start = trial.start_time or (before.start_time if before else None) or writer.time
+            writer.put_trial(
+                replace(trial, start_time=start, end_time=trial.end_time or writer.time)
+            )
+            newly = before is None or before.state is TrialState.RUNNING
+            writer.count_trials(int(newly), samples=samples_total)
+            writer.change(deaths=0)
+            writer.append(
+                TrialFinished(trial.number, trial.state, trial.validation_score, trial.reason)
+            )
+        self._notify()
+
+    def set_best(self, best: BestChanged, score: Score) -> None:
+        """Says that a trial is the best so far; `score` is the job's validation score now."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.change(validation_score=score)
+            writer.append(best)
+        self._notify()
+
+    def log(self, severity: str, message: str) -> None:
+        """Tells those who watch; `severity` is INFO or WARNING."""
+        with self._store.jobs.writing(
+            self._job_id, attempt=self._attempt, durable=False
+        ) as writer:
+            writer.log(severity, message)
+        self._notify()
+
+    def succeed(
+        self, model: Model, stop_reason: StopReason, validation: Score, test: Score | None
+    ) -> None:
+        """Publishes the model, whose folder is in place, and ends the job."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            self._store.models.add(writer, model)
+            progress = Progress(fraction=1.0, seconds_left=0.0)
+            writer.set_state(
+                JobState.SUCCEEDED,
+                stop_reason=stop_reason,
+                model=model.id,
+                validation_score=validation,
+                test_score=test,
+                progress=progress,
+            )
+        self._notify()
+
+    def fail(self, error: SeedbedError) -> None:
+        """Ends the job with an error that says what would do."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.set_state(JobState.FAILED, error=error.to_dict())
+        self._notify()
+
+    def cancel(self) -> None:
+        """Ends a job that was stopped before anything had finished."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.set_state(JobState.CANCELLED)
+        self._notify()

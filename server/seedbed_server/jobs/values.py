@@ -1,0 +1,251 @@
+"""The values that jobs are made of: frozen, free of protos, rows and torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from seedbed_sdk.space import Domain
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "QUEUED"
+    PREPARING = "PREPARING"
+    SEARCHING = "SEARCHING"
+    FINISHING = "FINISHING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class StopReason(StrEnum):
+    """Which limit ended a search."""
+
+    TIME_BUDGET = "TIME_BUDGET"
+    TRIAL_BUDGET = "TRIAL_BUDGET"
+    SAMPLE_BUDGET = "SAMPLE_BUDGET"
+    TARGET_REACHED = "TARGET_REACHED"
+    USER = "USER"
+    SPACE_EXHAUSTED = "SPACE_EXHAUSTED"
+
+
+class TrialState(StrEnum):
+    """How a trial is or went."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of a search; None means no such limit. The first one reached ends it."""
+
+    wall_clock_seconds: float | None = None
+    trials: int | None = None
+    samples: int | None = None
+    target_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What a job has used. The wall clock follows from its times."""
+
+    trials: int = 0
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`fraction` is in [0, 1]; `seconds_left` is an estimate or None."""
+
+    fraction: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric's value with the ends of its confidence interval, where there is one."""
+
+    metric: str
+    value: float
+    item_count: int
+    lower: float | None = None
+    upper: float | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about the data that a careful person would want to know.
+
+    `severity` is `INFO`, `WARNING` or `ERROR`.
+    """
+
+    severity: str
+    kind: str
+    message: str
+    subject: str = ""
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A search. `error` is `SeedbedError.to_dict()`; `attempt` is the lease's fencing token.
+
+    `deaths` counts the worker processes that died in a row without a trial ended in between.
+    """
+
+    id: str
+    project: str
+    task: str
+    dataset: str
+    budget: Budget
+    create_time: datetime
+    update_time: datetime
+    display_name: str = ""
+    target: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = ""
+    seed: int = 0
+    search_space: Mapping[str, Domain] = field(default_factory=dict)
+    dataset_fingerprint: str = ""
+    state: JobState = JobState.QUEUED
+    error: Mapping[str, Any] | None = None
+    stop_reason: StopReason | None = None
+    stop_requested: bool = False
+    progress: Progress = Progress()
+    consumption: Consumption = Consumption()
+    model: str = ""
+    validation_score: Score | None = None
+    test_score: Score | None = None
+    findings: tuple[Finding, ...] = ()
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    last_sequence: int = 0
+    attempt: int = 0
+    deaths: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training run. `samples` counts items passed forwards and backwards."""
+
+    number: int
+    architecture: str
+    parameters: Mapping[str, Any]
+    state: TrialState = TrialState.RUNNING
+    baseline: bool = False
+    validation_score: float | None = None
+    epoch_scores: tuple[float, ...] = ()
+    epochs: float = 0.0
+    samples: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """A column that a model predicts from.
+
+    `type` is `numeric`, `category`, `date`, `boolean`, `text` or `image`.
+    """
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model. `folder` is the bundle's path relative to the data directory's `models`."""
+
+    id: str
+    project: str
+    task: str
+    job: str
+    trial: int
+    architecture: str
+    parameters: Mapping[str, Any]
+    inputs: tuple[InputField, ...]
+    folder: str
+    create_time: datetime
+    display_name: str = ""
+    target: str = ""
+    classes: tuple[str, ...] = ()
+    validation_score: Score | None = None
+    test_score: Score | None = None
+    dataset_fingerprint: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    state: JobState
+    error: Mapping[str, Any] | None = None
+    stop_reason: StopReason | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    trial: int
+    architecture: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFinished:
+    trial: int
+    epoch: int
+    epochs: int
+    validation_score: float
+    samples: int
+    train_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    trial: int
+    state: TrialState
+    validation_score: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BestChanged:
+    trial: int
+    architecture: str
+    validation_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    severity: str
+    message: str
+
+
+EventBody = (
+    StateChanged | Progress | TrialStarted | EpochFinished | TrialFinished | BestChanged | Finding | Log
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job; `sequence` counts from 1 without gaps."""
+
+    sequence: int
+    time: datetime
+    body: EventBody

@@ -1,0 +1,87 @@
+"""How much of a job's budget is used, and what is left for the next trial."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from seedbed_sdk.metrics import Metric
+from seedbed_server.jobs.values import Budget, Progress, StopReason
+
+FINISHING_SECONDS = 0.6
+FINISHING_SHARE = 0.01
+SCORING_MARGIN = 1.3
+
+
+@dataclass
+class Spending:
+    """What has been used, against the limits.
+
+    `started` is a `time.monotonic()` at which the wall-clock budget began. `item_seconds` is the
+    slowest prediction of an item that was measured, and `test_items` how many will be scored at the
+    end: together they say how much time to set aside.
+    """
+
+    budget: Budget
+    started: float
+    trials: int = 0
+    samples: int = 0
+    test_items: int = 0
+    item_seconds: float = 0.0
+    seconds_per_trial: list[float] = field(default_factory=list)
+
+    def elapsed(self) -> float:
+        """Seconds since the budget began."""
+        return time.monotonic() - self.started
+
+    def reserve(self) -> float:
+        """Seconds that finishing will take: scoring the test split, writing the bundle."""
+        wall_clock = self.budget.wall_clock_seconds or 0.0
+        scoring = SCORING_MARGIN * self.item_seconds * self.test_items
+        return FINISHING_SECONDS + FINISHING_SHARE * wall_clock + scoring
+
+    def seconds_left(self) -> float:
+        """For trials, finishing set aside; infinite without a wall-clock budget."""
+        if self.budget.wall_clock_seconds is None:
+            return math.inf
+        return self.budget.wall_clock_seconds - self.elapsed() - self.reserve()
+
+    def samples_left(self) -> float:
+        """Training items that may still be passed; infinite without such a budget."""
+        return math.inf if self.budget.samples is None else self.budget.samples - self.samples
+
+    def reached(self, metric: Metric, best: float | None) -> StopReason | None:
+        """The limit that is reached, if one is."""
+        if self.seconds_left() <= 0:
+            return StopReason.TIME_BUDGET
+        if self.budget.trials is not None and self.trials >= self.budget.trials:
+            return StopReason.TRIAL_BUDGET
+        if self.samples_left() <= 0:
+            return StopReason.SAMPLE_BUDGET
+        if reaches(self.budget.target_score, metric, best):
+            return StopReason.TARGET_REACHED
+        return None
+
+    def progress(self, message: str) -> Progress:
+        """By the limit that is nearest."""
+        shares: list[float] = []
+        left: list[float] = []
+        if self.budget.wall_clock_seconds:
+            shares.append(self.elapsed() / self.budget.wall_clock_seconds)
+            left.append(self.budget.wall_clock_seconds - self.elapsed())
+        if self.budget.trials:
+            shares.append(self.trials / self.budget.trials)
+        if self.budget.samples:
+            shares.append(self.samples / self.budget.samples)
+        fraction = min(1.0, max(shares, default=0.0))
+        if not left and fraction > 0:
+            left.append(self.elapsed() * (1 - fraction) / fraction)
+        return Progress(fraction, max(0.0, min(left)) if left else None, message)
+
+
+def reaches(target: float | None, metric: Metric, score: float | None) -> bool:
+    """Whether a score is as good as the one that was asked for."""
+    if target is None or score is None:
+        return False
+    return score == target or metric.better(score, target)

@@ -1,0 +1,119 @@
+"""Checks a job against its task and its data, before it is queued. Runs in a call process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.dataset import Dataset
+from seedbed_sdk.errors import FieldViolation, InvalidArgument
+from seedbed_sdk.metrics import METRICS, Metric
+from seedbed_sdk.space import Domain, domain_from_dict
+from seedbed_sdk.task import Task
+from seedbed_sdk.registry import Registry, load
+from seedbed_sdk.trainer import Hardware
+from seedbed_server.data import reading, references
+from seedbed_server.search.space import SearchSpace, narrow
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job will do: the fields of the job that were left open are settled."""
+
+    task: Task[Any]
+    block: DataBlock
+    metric: Metric
+    space: SearchSpace
+
+
+def make_plan(
+    registry: Registry,
+    dataset: Dataset,
+    *,
+    task_name: str,
+    target: str,
+    options: Mapping[str, Any],
+    metric_name: str,
+    search_space: Mapping[str, Domain],
+    hardware: Hardware,
+) -> Plan:
+    """Settles target, metric and search space for a dataset.
+
+    Raises InvalidArgument naming the field at fault: `job.task`, `job.dataset`, `job.target`,
+    `job.options.…`, `job.metric` or `job.search_space[…]`.
+    """
+    task = registry.tasks.get(task_name)
+    if task is None:
+        names = ", ".join(registry.tasks) or "none"
+        raise InvalidArgument("job.task", f"no task {task_name!r} is installed; there are: {names}")
+    if dataset.layout not in task.layouts:
+        raise InvalidArgument(
+            "job.dataset",
+            f"the data is of layout {dataset.layout!r}; task {task_name!r} reads "
+            f"{', '.join(task.layouts)}",
+            reason="UNSUITABLE_DATASET",
+        )
+    block = task.data_block(dataset, target, _options(task, options))
+    block.target.fit(block.items["train"])
+    metric = _metric(block, metric_name)
+    fitting = task.architectures(block, hardware, registry.available(block))
+    if not fitting:
+        raise InvalidArgument(
+            "job.task",
+            f"no installed architecture fits {'+'.join(block.input_types)} → {block.target.type}",
+            reason="NO_ARCHITECTURE",
+        )
+    return Plan(task, block, metric, narrow(fitting, search_space))
+
+
+def check_job(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Settles what a job leaves open. Takes `task`, `target`, `options`, `metric`, `search_space`,
+    `sources` and `policy`; returns `metric` and `target`. Raises as `make_plan` does."""
+    registry = load()
+    policy = references.Policy.from_dict(payload["policy"])
+    sources = [references.DataSource(**source) for source in payload["sources"]]
+    dataset = reading.read(references.resolve(sources, policy), policy, samples=registry.samples)
+    plan = make_plan(
+        registry,
+        dataset,
+        task_name=payload["task"],
+        target=payload["target"],
+        options=payload["options"],
+        metric_name=payload["metric"],
+        search_space={k: domain_from_dict(d) for k, d in payload["search_space"].items()},
+        hardware=Hardware(),
+    )
+    return {"metric": plan.metric.name, "target": plan.block.target.columns[0]}
+
+
+def _options(task: Task[Any], options: Mapping[str, Any]) -> Any:
+    try:
+        return task.options.model_validate(dict(options))
+    except ValidationError as error:
+        raise InvalidArgument.of(
+            [
+                FieldViolation(
+                    "job.options." + ".".join(map(str, e["loc"])), f"{e['msg']}, got {e['input']!r}"
+                )
+                for e in error.errors()
+            ],
+            reason="INVALID_OPTION",
+        ) from error
+
+
+def _metric(block: DataBlock, name: str) -> Metric:
+    target = block.target
+    if not name:
+        return METRICS[target.default_metric]
+    if name not in target.metrics:
+        raise InvalidArgument(
+            "job.metric",
+            f"{name!r} does not measure a target of type {target.type!r}; "
+            f"possible are {', '.join(target.metrics)}",
+            reason="UNKNOWN_METRIC",
+        )
+    return METRICS[name]

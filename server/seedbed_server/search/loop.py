@@ -1,0 +1,249 @@
+"""The search loop: ask, train, write down, tell; until a limit is reached."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.errors import SeedbedError
+from seedbed_sdk.metrics import Metric
+from seedbed_sdk.trainer import Blueprint, Data, Diverged, Hardware, Interrupted, Trainer
+from seedbed_server.jobs.values import BestChanged, Job, Score, StopReason, Trial, TrialState
+from seedbed_server.search.budget import Spending
+from seedbed_server.search.run import Control, TrialRun
+from seedbed_server.search.space import SearchSpace
+from seedbed_server.search.study import Proposal, Study
+
+if TYPE_CHECKING:
+    from seedbed_server.jobs.session import JobSession
+
+log = structlog.get_logger()
+
+MAX_FAILURES_IN_A_ROW = 10
+
+
+@dataclass
+class Candidate:
+    """The best trial so far, with its trainer and its outputs on the validation split."""
+
+    trial: Trial
+    trainer: Trainer
+    outputs: Array
+
+
+@dataclass
+class Search:
+    """One job's search. `folder` holds the best trainer's files, so that a new worker can go on."""
+
+    job: Job
+    block: DataBlock
+    data: Data
+    space: SearchSpace
+    metric: Metric
+    hardware: Hardware
+    spending: Spending
+    session: JobSession
+    control: Control
+    folder: Path
+    best: Candidate | None = None
+    failures_in_a_row: int = 0
+    last_failure: str = ""
+    epoch_seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, earlier: list[Trial]) -> StopReason:
+        """Runs trials until a limit is reached and returns which. `earlier` are the trials of a
+        worker that this one replaces.
+
+        Raises SeedbedError where one trial after the other fails.
+        """
+        study = Study(self.space, self.metric, self.job.seed, earlier)
+        self._resume(earlier)
+        while True:
+            reason = self._ended()
+            if reason is not None:
+                return reason
+            proposal = study.ask(affordable=self._affordable)
+            if proposal is None:
+                return StopReason.SPACE_EXHAUSTED if study.exhausted else StopReason.TIME_BUDGET
+            self._try(study, proposal)
+            if self.best is None and self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+                raise SeedbedError(
+                    f"{self.failures_in_a_row} trials in a row failed and none succeeded; "
+                    f"the last one: {self.last_failure}",
+                    reason="ALL_TRIALS_FAILED",
+                )
+
+    def _ended(self) -> StopReason | None:
+        if self.control.stop_requested():
+            return StopReason.USER
+        best = self.best.trial.validation_score if self.best else None
+        reached = self.spending.reached(self.metric, best)
+        # A wall-clock budget still gives a model where the first trials failed.
+        return reached
+
+    def _affordable(self, architecture: str) -> bool:
+        """Whether an epoch of it fits into the time left, as far as is known."""
+        return self.epoch_seconds.get(architecture, 0.0) < self.spending.seconds_left()
+
+    def _try(self, study: Study, proposal: Proposal) -> None:
+        architecture = self.space.architectures[proposal.architecture]
+        trial = Trial(
+            number=proposal.number,
+            architecture=proposal.architecture,
+            parameters=proposal.parameters,
+            baseline=architecture.baseline,
+            start_time=datetime.now(UTC),
+        )
+        self.session.start_trial(trial)
+        run = TrialRun(
+            proposal,
+            study=study,
+            metric=self.metric,
+            target=self.data.valid.target,
+            spending=self.spending,
+            session=self.session,
+            control=self.control,
+            prunable=not architecture.baseline,
+            announce=lambda message: self._announce(trial, message),
+        )
+        began = time.monotonic()
+        trainer, reason = self._train(proposal, run)
+        run.flush()
+        seconds = time.monotonic() - began
+        state = TrialState.FAILED if reason else run.state
+        trial = replace(
+            trial,
+            state=state,
+            validation_score=None if reason else run.best_score,
+            epoch_scores=tuple(run.scores),
+            epochs=run.epochs,
+            samples=run.samples,
+            seconds=seconds,
+            reason=reason or _why_pruned(run),
+            end_time=datetime.now(UTC),
+        )
+        self._note(trial)
+        if trainer is not None and self._is_best(trial):
+            assert run.best_outputs is not None
+            self._keep(Candidate(trial, trainer, run.best_outputs))
+        study.tell(proposal, state, trial.validation_score)
+        self.session.finish_trial(trial, samples_total=self.spending.samples)
+        if self.best is not None and self.best.trial is trial:
+            self._announce_best(trial)
+        self.session.set_progress(self.spending.progress(f"trial {trial.number} done"))
+
+    def _train(self, proposal: Proposal, run: TrialRun) -> tuple[Trainer | None, str]:
+        """A trained model, or why there is none."""
+        architecture = self.space.architectures[proposal.architecture]
+        blueprint = Blueprint(
+            self.block,
+            proposal.parameters,
+            self.hardware,
+            seed=(self.job.seed * 7919 + proposal.number) % 2**31,
+        )
+        try:
+            trainer = architecture.build(blueprint)
+            trainer.fit(self.data, run)
+        except Diverged as error:
+            return None, f"diverged: {error}"
+        except Interrupted as error:
+            return None, f"interrupted: {error}"
+        except MemoryError:
+            return None, "out of memory"
+        except Exception as error:  # a plugin's model may raise anything
+            if _is_out_of_memory(error):
+                return None, f"out of memory on {self.hardware.device}"
+            if isinstance(error, SeedbedError) and error.code == "ABORTED":
+                raise
+            log.exception("trial_failed", job=self.job.id, trial=proposal.number)
+            return None, f"crashed: {type(error).__name__}: {error}"
+        if run.best_score is None:
+            return None, "the model reported no score"
+        return trainer, ""
+
+    def _note(self, trial: Trial) -> None:
+        self.spending.trials += 1
+        self.spending.samples += trial.samples
+        if trial.state is TrialState.FAILED:
+            self.failures_in_a_row += 1
+            self.last_failure = f"{trial.architecture}: {trial.reason}"
+        else:
+            self.failures_in_a_row = 0
+            per_epoch = trial.seconds / max(trial.epochs, 1.0)
+            known = self.epoch_seconds.get(trial.architecture, per_epoch)
+            self.epoch_seconds[trial.architecture] = min(known, per_epoch)
+
+    def _is_best(self, trial: Trial) -> bool:
+        if trial.validation_score is None:
+            return False
+        best = self.best.trial.validation_score if self.best else None
+        return best is None or self.metric.better(trial.validation_score, best)
+
+    def _keep(self, candidate: Candidate) -> None:
+        """Writes the trainer beside the earlier best, then removes that."""
+        folder = self.folder / f"trial-{candidate.trial.number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        candidate.trainer.save(folder)
+        if self.best is not None:
+            shutil.rmtree(self.folder / f"trial-{self.best.trial.number}", ignore_errors=True)
+        self.best = candidate
+
+    def _resume(self, earlier: list[Trial]) -> None:
+        """Loads the best of the earlier trials whose files are there."""
+        for trial in earlier:
+            self._note(trial)
+        self.failures_in_a_row = 0
+        scored = [t for t in earlier if t.validation_score is not None]
+        while scored:
+            trial = _best_of(scored, self.metric)
+            scored.remove(trial)
+            folder = self.folder / f"trial-{trial.number}"
+            if trial.architecture not in self.space.architectures or not folder.is_dir():
+                continue
+            blueprint = Blueprint(self.block, dict(trial.parameters), self.hardware)
+            trainer = self.space.architectures[trial.architecture].build(blueprint)
+            trainer.load(folder)
+            self.best = Candidate(trial, trainer, trainer.predict(self.data.valid.inputs))
+            return
+
+    def _announce(self, trial: Trial, message: str) -> None:
+        text = f"trial {trial.number} ({trial.architecture}): {message}"
+        self.session.set_progress(self.spending.progress(text))
+
+    def _announce_best(self, trial: Trial) -> None:
+        assert trial.validation_score is not None
+        self.session.set_best(
+            BestChanged(trial.number, trial.architecture, trial.validation_score),
+            Score(self.metric.name, trial.validation_score, len(self.data.valid)),
+        )
+
+
+def _best_of(trials: list[Trial], metric: Metric) -> Trial:
+    def rank(trial: Trial) -> float:
+        assert trial.validation_score is not None
+        return trial.validation_score if metric.higher_is_better else -trial.validation_score
+
+    return max(trials, key=rank)
+
+
+def _why_pruned(run: TrialRun) -> str:
+    if run.state is not TrialState.PRUNED:
+        return ""
+    return f"others were better after {run.epochs} epochs"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+

@@ -1,0 +1,133 @@
+"""A trial's line to the search: takes its reports, tells it when to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.metrics import Metric
+from seedbed_sdk.trainer import EpochReport, Verdict
+from seedbed_server.jobs.values import EpochFinished, TrialState
+from seedbed_server.search.budget import Spending, reaches
+from seedbed_server.search.study import Proposal, Study, rung_of
+
+if TYPE_CHECKING:
+    from seedbed_server.jobs.session import JobSession
+
+FLUSH_SECONDS = 0.2
+
+
+class Control(Protocol):
+    """What the executor tells a worker."""
+
+    def stop_requested(self) -> bool:
+        """Whether the user wants the search to end now, keeping the best so far."""
+
+    def notify(self) -> None:
+        """Wakes those who watch the job."""
+
+
+class TrialRun:
+    """Implements `seedbed_sdk.trainer.Run` for one trial of a search."""
+
+    def __init__(
+        self,
+        proposal: Proposal,
+        *,
+        study: Study,
+        metric: Metric,
+        target: Array,
+        spending: Spending,
+        session: JobSession,
+        control: Control,
+        prunable: bool,
+        announce: Callable[[str], None],
+    ) -> None:
+        self.proposal = proposal
+        self.study = study
+        self.metric = metric
+        self.target = target
+        self.spending = spending
+        self.session = session
+        self.control = control
+        self.prunable = prunable
+        self.announce = announce
+        self.scores: list[float] = []
+        self.best_score: float | None = None
+        self.best_outputs: Array | None = None
+        self.samples = 0
+        self.epochs = 0
+        self.state = TrialState.COMPLETE
+        self._unsent: list[EpochFinished] = []
+        self._sent_at = 0.0
+        self._rung = 0
+
+    def report(self, report: EpochReport) -> Verdict:
+        """Scores the epoch, writes it down and decides whether the trial goes on."""
+        score = self.metric.compute(self.target, report.valid_outputs)
+        self.scores.append(score)
+        self.samples = report.samples
+        self.epochs = report.epoch
+        count = max(1, len(self.target))
+        self.spending.item_seconds = max(
+            self.spending.item_seconds, report.predict_seconds / count
+        )
+        best = self.best_score is None or self.metric.better(score, self.best_score)
+        if best:
+            self.best_score = score
+            self.best_outputs = report.valid_outputs
+        self._send(report, score)
+        return Verdict(best, stop=self._ends(report, score))
+
+    def should_stop(self) -> bool:
+        """Whether the budget is used, or the user asked."""
+        return self.control.stop_requested() or self.seconds_left() <= 0
+
+    def seconds_left(self) -> float:
+        """Seconds the trial may still use."""
+        return self.spending.seconds_left()
+
+    def samples_left(self) -> float:
+        """Training items the trial may still pass."""
+        return self.spending.samples_left() - self.samples
+
+    def log(self, message: str) -> None:
+        """Tells what is being done now."""
+        self.announce(message)
+
+    def flush(self) -> None:
+        """Writes the epochs that are not written yet."""
+        if self._unsent:
+            self.session.report_epochs(self._unsent)
+            self._unsent = []
+            self._sent_at = time.monotonic()
+
+    def _send(self, report: EpochReport, score: float) -> None:
+        self._unsent.append(
+            EpochFinished(
+                trial=self.proposal.number,
+                epoch=report.epoch,
+                epochs=report.epochs,
+                validation_score=score,
+                samples=report.samples,
+                train_loss=report.train_loss,
+            )
+        )
+        if time.monotonic() - self._sent_at >= FLUSH_SECONDS:
+            self.flush()
+
+    def _ends(self, report: EpochReport, score: float) -> bool:
+        if self.should_stop() or self.samples_left() <= 0:
+            return True
+        if reaches(self.spending.budget.target_score, self.metric, score):
+            return True
+        rung = rung_of(report.epoch, report.epochs)
+        if self.prunable and rung > self._rung and report.epoch < report.epochs:
+            self._rung = rung
+            assert self.best_score is not None
+            if self.study.rung_score(self.proposal, rung, self.best_score):
+                self.state = TrialState.PRUNED
+                return True
+        return False

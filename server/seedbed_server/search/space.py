@@ -1,0 +1,207 @@
+"""The search space of a job: the architectures' own spaces, narrowed by the user."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seedbed_sdk.errors import FieldViolation, InvalidArgument
+from seedbed_sdk.space import Choices, Domain, FloatRange, IntRange, Parameters
+from seedbed_sdk.trainer import Architecture
+
+if TYPE_CHECKING:
+    import optuna
+
+ARCHITECTURE = "architecture"
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Which architectures may be tried, and the values of each one's hyperparameters."""
+
+    architectures: Mapping[str, Architecture]
+    domains: Mapping[str, Mapping[str, Domain]]
+
+    def suggest(self, trial: optuna.Trial) -> tuple[str, Parameters]:
+        """Asks Optuna for an architecture and its hyperparameters.
+
+        Hyperparameters of different architectures are different parameters to the sampler, since
+        the learning rate that suits one says nothing about another's.
+        """
+        name = trial.suggest_categorical(ARCHITECTURE, list(self.architectures))
+        return name, {
+            key: _suggest(trial, f"{name}.{key}", domain)
+            for key, domain in self.domains[name].items()
+        }
+
+    def portfolio(self) -> list[tuple[str, Parameters]]:
+        """Settings to try first: every baseline, then each architecture's best default, then each
+        one's second best, and so on; moved into the narrowed space where they are not."""
+        rounds = itertools.zip_longest(
+            *([(a, dict(p)) for p in a.portfolio] for a in self.architectures.values())
+        )
+        entries = [entry for tried in rounds for entry in tried if entry is not None]
+        entries.sort(key=lambda entry: not entry[0].baseline)
+        found: list[tuple[str, Parameters]] = []
+        for architecture, parameters in entries:
+            inside = {
+                key: _nearest(domain, parameters.get(key))
+                for key, domain in self.domains[architecture.name].items()
+            }
+            if (architecture.name, inside) not in found:
+                found.append((architecture.name, inside))
+        return found
+
+    def distributions(self, architecture: str) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Optuna's form of an architecture's space, under the names that `suggest` uses."""
+        import optuna
+
+        own = {f"{architecture}.{k}": _distribution(d) for k, d in self.domains[architecture].items()}
+        names = optuna.distributions.CategoricalDistribution(list(self.architectures))
+        return {ARCHITECTURE: names, **own}
+
+    def size(self) -> float:
+        """How many different settings there are; infinite where a range is continuous."""
+        return sum(
+            math.prod(_size(domain) for domain in domains.values())
+            for domains in self.domains.values()
+        )
+
+
+def narrow(architectures: Sequence[Architecture], wanted: Mapping[str, Domain]) -> SearchSpace:
+    """The architectures' spaces, narrowed by what the user wants, keyed by hyperparameter.
+
+    An architecture that has no value left for a hyperparameter drops out. Raises InvalidArgument
+    for an unknown name, and for values that no architecture has.
+    """
+    violations: list[FieldViolation] = []
+    chosen = {a.name: a for a in architectures}
+    if ARCHITECTURE in wanted:
+        chosen, violation = _choose(chosen, wanted[ARCHITECTURE])
+        if violation:
+            violations.append(violation)
+    domains: dict[str, dict[str, Domain]] = {name: dict(a.space) for name, a in chosen.items()}
+    for key, domain in wanted.items():
+        if key == ARCHITECTURE:
+            continue
+        having = {name: space[key] for name, space in domains.items() if key in space}
+        fits = {name: _intersect(own, domain) for name, own in having.items()}
+        if not having:
+            violations.append(_unknown_key(key, domains))
+        elif not any(fits.values()) or _exceeds(domain, list(having.values())):
+            allowed = "; ".join(f"{name}: {own}" for name, own in having.items())
+            violations.append(
+                FieldViolation(_path(key), f"{domain} lies outside what may be tried ({allowed})")
+            )
+        else:
+            for name, inside in fits.items():
+                if inside is None:
+                    del domains[name]
+                else:
+                    domains[name][key] = inside
+    if violations:
+        raise InvalidArgument.of(violations, reason="IMPOSSIBLE_SEARCH_SPACE")
+    return SearchSpace({name: chosen[name] for name in domains}, domains)
+
+
+def _choose(
+    known: dict[str, Architecture], domain: Domain
+) -> tuple[dict[str, Architecture], FieldViolation | None]:
+    if not isinstance(domain, Choices):
+        return known, FieldViolation(
+            _path(ARCHITECTURE), f"must be names out of {', '.join(known)}, got the range {domain}"
+        )
+    unknown = [str(v) for v in domain.values if v not in known]
+    if unknown or not domain.values:
+        given = ", ".join(map(repr, unknown)) or "none"
+        return known, FieldViolation(
+            _path(ARCHITECTURE),
+            f"{given} cannot be used for this data; possible are {', '.join(known)}",
+        )
+    return {str(v): known[str(v)] for v in domain.values}, None
+
+
+def _unknown_key(key: str, domains: Mapping[str, Mapping[str, Domain]]) -> FieldViolation:
+    names = sorted({name for space in domains.values() for name in space} | {ARCHITECTURE})
+    close = difflib.get_close_matches(key, names, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return FieldViolation(
+        _path(key), f"no such hyperparameter; there are {', '.join(names)}{hint}"
+    )
+
+
+def _path(key: str) -> str:
+    return f'job.search_space["{key}"]'
+
+
+def _intersect(own: Domain, wanted: Domain) -> Domain | None:
+    if isinstance(wanted, Choices):
+        inside = tuple(_like(own, value) for value in wanted.values if value in own)
+        return Choices(inside) if inside else None
+    if isinstance(own, Choices):
+        inside = tuple(value for value in own.values if value in wanted)
+        return Choices(inside) if inside else None
+    low, high = max(own.low, wanted.low), min(own.high, wanted.high)
+    if low > high:
+        return None
+    if isinstance(own, IntRange):
+        first, last = math.ceil(low), math.floor(high)
+        return IntRange(first, last, own.log) if first <= last else None
+    return FloatRange(low, high, own.log)
+
+
+def _exceeds(wanted: Domain, owns: Sequence[Domain]) -> bool:
+    """Whether part of what is wanted lies outside every architecture's space."""
+    if isinstance(wanted, Choices):
+        return any(all(value not in own for own in owns) for value in wanted.values)
+    return any(all(end not in own for own in owns) for end in (wanted.low, wanted.high)) and not any(
+        isinstance(own, Choices) for own in owns
+    )
+
+
+def _like(own: Domain, value: Any) -> Any:
+    """Numbers arrive as floats; an architecture gets the type it declared."""
+    if isinstance(own, IntRange):
+        return int(value)
+    if isinstance(own, FloatRange):
+        return float(value)
+    return own.values[own.values.index(value)]
+
+
+def _nearest(domain: Domain, value: Any) -> Any:
+    if isinstance(domain, Choices):
+        return value if value in domain.values else domain.values[0]
+    if value is None:
+        middle = math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
+        value = round(middle) if isinstance(domain, IntRange) else middle
+    return min(max(value, domain.low), domain.high)
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
+    if isinstance(domain, Choices):
+        return trial.suggest_categorical(name, list(domain.values))
+    if isinstance(domain, IntRange):
+        return trial.suggest_int(name, domain.low, domain.high, log=domain.log)
+    return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+
+
+def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+    import optuna
+
+    if isinstance(domain, Choices):
+        return optuna.distributions.CategoricalDistribution(list(domain.values))
+    if isinstance(domain, IntRange):
+        return optuna.distributions.IntDistribution(domain.low, domain.high, log=domain.log)
+    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
+
+
+def _size(domain: Domain) -> float:
+    if isinstance(domain, Choices):
+        return len(domain.values)
+    if isinstance(domain, IntRange):
+        return domain.high - domain.low + 1
+    return 1 if domain.low == domain.high else math.inf

@@ -1,0 +1,94 @@
+"""Connections and transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from seedbed_sdk.errors import ResourceExhausted, Unavailable
+
+_BUSY_SECONDS = 10
+
+
+class Database:
+    """A SQL database. Threads may share it; a process that forks opens its own.
+
+    SQLite runs in WAL mode. Writers take the write lock when they begin, so that what they read in
+    the transaction is what they change.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._durable = _engine(url, "FULL")
+        self._relaxed = _engine(url, "NORMAL")
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that sees one state of the database."""
+        with _clear_errors(), self._durable.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """A write transaction: committed at the end, rolled back when an exception leaves it.
+
+        Without `durable` a power cut may lose it, though never a process's death.
+        """
+        engine = self._durable if durable else self._relaxed
+        with (
+            _clear_errors(),
+            engine.connect().execution_options(seedbed_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        self._durable.dispose()
+        self._relaxed.dispose()
+
+
+def _engine(url: str, synchronous: str) -> sa.Engine:
+    engine = sa.create_engine(
+        url, pool_size=8, max_overflow=24, connect_args={"timeout": _BUSY_SECONDS}
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:  # noqa: ARG001
+        # The driver would begin transactions late, at the first write, and deadlock two readers
+        # that both go on to write.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA synchronous = {synchronous}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("seedbed_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig)
+        if "disk is full" in text:
+            raise ResourceExhausted(
+                "the disk that holds the data directory is full; free some space and try again",
+                reason="DISK_FULL",
+            ) from error
+        if "database is locked" in text:
+            raise Unavailable(
+                f"the database was busy for {_BUSY_SECONDS} s; try again", reason="DATABASE_BUSY"
+            ) from error
+        raise

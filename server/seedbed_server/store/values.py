@@ -1,0 +1,76 @@
+"""The values that the store takes and gives, beside those of `jobs.values`."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from seedbed_server.data.references import DataSource
+
+_LETTERS = "abcdefghijkmnpqrstuvwxyz"
+_ALPHABET = _LETTERS + "23456789"
+
+
+def new_id() -> str:
+    """A fresh resource id: 12 letters and digits that are hard to confuse, a letter first."""
+    return secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(11))
+
+
+def now() -> datetime:
+    """The current time in UTC, to the microsecond that the store keeps."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Registered or uploaded data.
+
+    `sources` holds URIs as they were given, with datasets by their full names. `upload_file` is the
+    name of the file under the data directory's `uploads/{id}`, for uploaded data. `signature` tells
+    cheaply whether the files are still as they were when the fingerprint was taken.
+    """
+
+    id: str
+    project: str
+    display_name: str
+    sources: tuple[DataSource, ...]
+    fingerprint: str
+    signature: str
+    size_bytes: int
+    create_time: datetime
+    upload_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way in. `dataset` is set once the whole of it has arrived."""
+
+    id: str
+    project: str
+    file_name: str
+    size_bytes: int
+    sha256: str
+    display_name: str
+    dataset_id: str
+    create_time: datetime
+    dataset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What makes a create idempotent: the caller's request id and a hash of what it asked for."""
+
+    project: str
+    request_id: str
+    method: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list; empty means any."""
+
+    state: str = ""
+    task: str = ""
+    dataset: str = ""

@@ -1,0 +1,50 @@
+"""Limits: which one ends a search, and what is set aside for finishing."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from seedbed_sdk.metrics import METRICS
+from seedbed_server.jobs.values import Budget, StopReason
+from seedbed_server.search.budget import Spending
+
+ACCURACY, RMSE = METRICS["accuracy"], METRICS["rmse"]
+
+
+def spending(budget: Budget, used: float = 0.0, **more: int) -> Spending:
+    return Spending(budget, time.monotonic() - used, **more)
+
+
+def test_the_limit_that_is_reached_is_named() -> None:
+    assert spending(Budget(trials=3), trials=2).reached(ACCURACY, 0.5) is None
+    assert spending(Budget(trials=3), trials=3).reached(ACCURACY, 0.5) is StopReason.TRIAL_BUDGET
+    assert spending(Budget(samples=10), samples=12).reached(ACCURACY, 0.5) is (
+        StopReason.SAMPLE_BUDGET
+    )
+    assert spending(Budget(wall_clock_seconds=10), used=10).reached(ACCURACY, 0.5) is (
+        StopReason.TIME_BUDGET
+    )
+
+
+def test_target_score_goes_the_way_the_metric_goes() -> None:
+    budget = Budget(trials=9, target_score=0.9)
+    assert spending(budget).reached(ACCURACY, 0.89) is None
+    assert spending(budget).reached(ACCURACY, 0.9) is StopReason.TARGET_REACHED
+    assert spending(budget).reached(RMSE, 0.95) is None
+    assert spending(budget).reached(RMSE, 0.85) is StopReason.TARGET_REACHED
+
+
+def test_time_for_scoring_is_set_aside() -> None:
+    plain = spending(Budget(wall_clock_seconds=60))
+    slow = spending(Budget(wall_clock_seconds=60), test_items=1000)
+    slow.item_seconds = 0.005
+    assert 58 < plain.seconds_left() < 59.5
+    assert 6 < plain.seconds_left() - slow.seconds_left() < 7
+    assert math.isinf(spending(Budget(trials=1)).seconds_left())
+
+
+def test_progress_is_by_the_nearest_limit() -> None:
+    progress = spending(Budget(wall_clock_seconds=100, trials=4), used=10, trials=2).progress("x")
+    assert progress.fraction == 0.5
+    assert progress.seconds_left is not None and 89 < progress.seconds_left <= 90

@@ -1,0 +1,96 @@
+"""The study: portfolio first, no setting twice, the same for a seed, whole after a rebuild."""
+
+from __future__ import annotations
+
+from seedbed_sdk.metrics import METRICS
+from seedbed_sdk.space import Choices
+from seedbed_server.jobs.values import Trial, TrialState
+from seedbed_server.search.space import narrow
+from seedbed_server.search.study import Proposal, Study, rung_of
+from tests.search.test_space import ALL, NET
+
+
+def score_of(proposal: Proposal) -> float:
+    rate = float(proposal.parameters.get("learning_rate", 0.01))
+    return 1.0 - abs(rate - 0.03)
+
+
+def run(study: Study, count: int) -> list[Trial]:
+    trials = []
+    for _ in range(count):
+        proposal = study.ask(affordable=lambda architecture: True)
+        assert proposal is not None
+        score = score_of(proposal)
+        study.tell(proposal, TrialState.COMPLETE, score)
+        trials.append(
+            Trial(
+                proposal.number,
+                proposal.architecture,
+                proposal.parameters,
+                TrialState.COMPLETE,
+                validation_score=score,
+                epoch_scores=(score,),
+            )
+        )
+    return trials
+
+
+def make(seed: int = 1, earlier: list[Trial] | None = None) -> Study:
+    return Study(narrow(ALL, {}), METRICS["accuracy"], seed, earlier or [])
+
+
+def test_portfolio_comes_first_and_numbers_count_up() -> None:
+    trials = run(make(), 8)
+    assert [t.architecture for t in trials[:4]] == ["linear", "trees", "net", "trees"]
+    assert [t.number for t in trials] == list(range(8))
+
+
+def test_same_seed_same_proposals_and_other_seed_others() -> None:
+    first, again, other = run(make(1), 20), run(make(1), 20), run(make(2), 20)
+    assert first == again
+    assert first != other
+
+
+def test_rebuilt_study_goes_on_where_it_was() -> None:
+    trials = run(make(), 12)
+    rebuilt = run(make(earlier=trials), 3)
+    assert [t.number for t in rebuilt] == [12, 13, 14]
+    settings = [(t.architecture, tuple(sorted(t.parameters.items()))) for t in trials + rebuilt]
+    assert len(set(settings)) == len(settings)
+
+
+def test_small_space_is_exhausted_and_nothing_is_tried_twice() -> None:
+    space = narrow([NET], {"learning_rate": Choices((0.01,)), "epochs": Choices((3, 4))})
+    study = Study(space, METRICS["accuracy"], 0, [])
+    seen = []
+    for _ in range(40):
+        proposal = study.ask(affordable=lambda architecture: True)
+        if proposal is None:
+            break
+        seen.append(proposal.parameters)
+        study.tell(proposal, TrialState.COMPLETE, 0.5)
+    assert len(seen) == 4
+    assert study.exhausted
+
+
+def test_failed_trials_are_not_learned_from_and_not_repeated() -> None:
+    study = make()
+    proposal = study.ask(affordable=lambda architecture: True)
+    assert proposal is not None
+    study.tell(proposal, TrialState.FAILED, None)
+    following = study.ask(affordable=lambda architecture: True)
+    assert following is not None
+    assert following.architecture != proposal.architecture
+
+
+def test_what_is_not_affordable_is_not_proposed() -> None:
+    study = make()
+    for _ in range(6):
+        proposal = study.ask(affordable=lambda architecture: architecture == "linear")
+        assert proposal is not None and proposal.architecture == "linear"
+        study.tell(proposal, TrialState.COMPLETE, 0.5)
+
+
+def test_rungs_make_trials_of_different_length_comparable() -> None:
+    assert [rung_of(epoch, 20) for epoch in (1, 2, 10, 20)] == [1, 1, 5, 10]
+    assert rung_of(1, 1) == 10
