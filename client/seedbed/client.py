@@ -78,7 +78,7 @@ def _data_dir(given: Path | str | None) -> Path:
         return Path(chosen)
     import platformdirs  # Only here is it needed, and a client starts faster without.
 
-    return Path(platformdirs.user_data_dir("seedbed", appauthor=False))
+    return platformdirs.user_data_path("seedbed")
 
 
 class Client:

@@ -25,7 +25,13 @@ from seedbed.errors import FailedPrecondition, SeedbedError, Unavailable
 _LONGEST_SOCKET_PATH = 100
 _IDLE_EXIT_SECONDS = 60
 _LOG_TAIL_LINES = 15
-_RIVAL_READY_SECONDS = 3.0
+_RIVAL_SECONDS = 15.0
+# What the server says where another one holds the directory.
+_IN_USE = "is in use by a seedbed server"
+
+
+class _DirectoryTaken(FailedPrecondition):
+    """Another server holds the data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,18 @@ class EmbeddedServer:
         """
         with self._lock:
             self._drop_dead()
-            return self._find(5.0) or self._start()
+            deadline = time.monotonic() + _RIVAL_SECONDS
+            while True:
+                address = self._find(5.0)
+                if address:
+                    return address
+                try:
+                    return self._start()
+                except _DirectoryTaken:
+                    # By a server that another client is starting, or one that is just ending.
+                    if time.monotonic() > deadline:
+                        raise
+                time.sleep(0.1)
 
     def _drop_dead(self) -> None:
         if self._process is not None and self._process.poll() is not None:
@@ -145,6 +162,7 @@ class EmbeddedServer:
         self._make_data_dir()
         if self._announce is not None:
             self._announce(self.data_dir)
+            self._announce = None
         socket = f"{self.data_dir}/server.sock"
         short = len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH
         command = [
@@ -194,12 +212,6 @@ class EmbeddedServer:
             self._pid = process.pid
             return _address_in(line)
         exit_code = self._abandon(process)
-        # Another client may have been first; the server's lock on the directory decides.
-        deadline = min(deadline, time.monotonic() + _RIVAL_READY_SECONDS)
-        while time.monotonic() < deadline:
-            if address := self._find(1.0):
-                return address
-            time.sleep(0.05)
         tail = _tail(log, log_start)
         if exit_code is None:
             raise Unavailable(
@@ -207,7 +219,8 @@ class EmbeddedServer:
                 f"{tail}",
                 "UNAVAILABLE",
             )
-        raise FailedPrecondition(
+        kind = _DirectoryTaken if _IN_USE in tail else FailedPrecondition
+        raise kind(
             f"the embedded server could not start (exit code {exit_code}); the end of {log}:\n"
             f"{tail}",
             "FAILED_PRECONDITION",

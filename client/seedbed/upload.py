@@ -23,6 +23,8 @@ from seedbed.v1 import datasets_pb2
 CHUNK_BYTES = 1024 * 1024
 _UPLOAD_SECONDS = 3600.0
 _ATTEMPTS = 8
+# The server may learn later than the client that a connection broke.
+_NOT_YET_ENDED = ("UPLOAD_BUSY", "OFFSET_MISMATCH")
 # A fixed time makes the archive of the same files the same bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _PACKED = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".gz", ".zip", ".parquet"})
@@ -32,9 +34,11 @@ def upload(connection: Connection, path: Path, display_name: str = "") -> Datase
     """Sends a file, or a folder as a zip, and returns the dataset it became.
 
     Goes on from where the server is after a broken connection. Raises InvalidArgument for an
-    empty folder and what the server refuses, Unavailable after several broken attempts.
+    empty file or folder and what the server refuses, Unavailable after several broken attempts.
     """
     with _as_file(path) as file_path:
+        if file_path.stat().st_size == 0:
+            raise invalid("data", f"{path} is empty")
         with file_path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         header = datasets_pb2.UploadHeader(
@@ -63,10 +67,11 @@ def _send(
             if answer.HasField("dataset"):
                 return answer.dataset
             offset = answer.committed_bytes
-        except grpc.RpcError as error:
-            broken = error.code() is grpc.StatusCode.UNAVAILABLE
+        except grpc.RpcError as rpc_error:
+            error = from_rpc_error(rpc_error, connection.address)
+            broken = isinstance(error, Unavailable) or error.reason in _NOT_YET_ENDED
             if not broken or attempt == _ATTEMPTS - 1:
-                raise from_rpc_error(error, connection.address) from None
+                raise error from None
             offset = None
             time.sleep(min(0.2 * 2**attempt, 3.0))
     raise Unavailable(f"the server did not take the whole of {path.name}; try again", "UNAVAILABLE")

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from seedbed_sdk.space import Choices, FloatRange, IntRange
     from seedbed_sdk.splitters import RandomSplitter
     from seedbed_sdk.task import Task, TaskOptions
-    from seedbed_sdk.trainer import Architecture, Blueprint, Data, EpochReport, Hardware, Run, Trainer
+    from seedbed_sdk.trainer import (
+        Architecture,
+        Blueprint,
+        Data,
+        EpochReport,
+        Hardware,
+        Run,
+        Trainer,
+    )
 
 _HOMES = {
     "blocks": ("CategoryBlock", "ImageBlock", "RegressionBlock", "TabularBlock"),
@@ -41,7 +49,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "Architecture",
     "Blueprint",
     "CategoryBlock",

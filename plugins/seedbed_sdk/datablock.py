@@ -41,6 +41,7 @@ class DataBlock:
     `items` has a table for `train` and, where the data brings them, `valid` and `test`; the splitter
     takes what is missing out of `train`. Columns hold plain values, or for files a `FileRef` or
     bytes. More than `max_bad_fraction` of unusable items in a split is an error; fewer are left out.
+    `notes` are things to tell the user, such as which columns are not used.
     """
 
     inputs: Sequence[InputBlock]
@@ -48,6 +49,7 @@ class DataBlock:
     items: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     splitter: Splitter = field(default_factory=RandomSplitter)
     max_bad_fraction: float = 0.1
+    notes: Sequence[str] = ()
 
     @property
     def input_types(self) -> tuple[str, ...]:
@@ -126,9 +128,7 @@ class DataBlock:
         whole = encoded["train"]
         for split in ("test", "valid"):
             if split not in encoded:
-                rest, held = self.splitter.hold_out(
-                    split, rest, items["train"], groups, seed
-                )
+                rest, held = self.splitter.hold_out(split, rest, items["train"], groups, seed)
                 encoded[split] = _take(whole, held)
         return PreparedData(
             _take(whole, rest) if len(rest) < len(whole) else whole,

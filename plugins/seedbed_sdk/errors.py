@@ -81,7 +81,9 @@ class InvalidArgument(SeedbedError):
         )
 
     @classmethod
-    def of(cls, violations: Sequence[FieldViolation], *, reason: str = "INVALID_FIELD") -> InvalidArgument:
+    def of(
+        cls, violations: Sequence[FieldViolation], *, reason: str = "INVALID_FIELD"
+    ) -> InvalidArgument:
         """One error for several violations (at least one)."""
         error = cls(violations[0].field, violations[0].description, reason=reason)
         error.violations = tuple(violations)

@@ -247,9 +247,7 @@ class Learner:
 
     # --- validation and the best state -----------------------------------------------------------
 
-    def _validate(
-        self, valid: SplitArrays, loss: float, steps_per_epoch: int, run: Run
-    ) -> Verdict:
+    def _validate(self, valid: SplitArrays, loss: float, steps_per_epoch: int, run: Run) -> Verdict:
         if math.isnan(loss):
             if self.best_state is None:
                 raise Interrupted("stopped before the first epoch had ended")
@@ -271,7 +269,8 @@ class Learner:
         self.epochs_since_best = 0 if verdict.best else self.epochs_since_best + 1
         if verdict.best:
             self.best_state = {
-                name: tensor.detach().clone() for name, tensor in self._scored().state_dict().items()
+                name: tensor.detach().clone()
+                for name, tensor in self._scored().state_dict().items()
             }
         for callback in self.callbacks:
             callback.after_epoch(self, report, verdict)
@@ -356,9 +355,7 @@ class Learner:
         if not self.config.averaging:
             return None
         return torch.optim.swa_utils.AveragedModel(
-            self.network,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(self.config.averaging),
-            use_buffers=True,
+            self.network, multi_avg_fn=_warmed_up_average(self.config.averaging), use_buffers=True
         )
 
     def _restore_global_rng(self) -> None:
@@ -367,3 +364,19 @@ class Learner:
             torch.manual_seed(self.seed)
         else:
             torch.set_rng_state(self._global_rng)
+
+
+def _warmed_up_average(decay: float) -> Callable[..., None]:
+    """An exponential moving average that forgets the first weights fast, as TensorFlow's
+    `ExponentialMovingAverage` does with `num_updates`: step n weighs (1 + n) / (10 + n) at most."""
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: int) -> None:
+        keep = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value.to(mean.dtype), 1.0 - keep)
+            else:
+                mean.copy_(value)
+
+    return update

@@ -43,7 +43,11 @@ def _balanced_accuracy(targets: Targets, outputs: Outputs) -> float:
 
     return float(
         recall_score(
-            targets, outputs.argmax(axis=1), labels=np.unique(targets), average="macro", zero_division=0
+            targets,
+            outputs.argmax(axis=1),
+            labels=np.unique(targets),
+            average="macro",
+            zero_division=0,
         )
     )
 

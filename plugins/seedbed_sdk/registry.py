@@ -109,14 +109,16 @@ def _load_one(
     registry.tasks.update(tasks)
     registry.architectures.update(architectures)
     registry.samples.update(samples)
-    registry.packages.update({name: package for name in tasks})
+    registry.packages.update(dict.fromkeys(tasks, package))
 
 
 def _add(
     noun: str, new: dict[str, Any], taken: Mapping[str, Any], name: str, value: object
 ) -> None:
     if name in taken or name in new:
-        raise _NameTaken(f"the {noun} name {name!r} is taken by another plugin; choose another name")
+        raise _NameTaken(
+            f"the {noun} name {name!r} is taken by another plugin; choose another name"
+        )
     new[name] = value
 
 

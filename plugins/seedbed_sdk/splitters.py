@@ -37,7 +37,12 @@ class RandomSplitter:
     test_fraction: float = 0.2
 
     def hold_out(
-        self, split: str, rows: Array, items: pd.DataFrame, groups: Array | None, seed: int  # noqa: ARG002
+        self,
+        split: str,
+        rows: Array,
+        items: pd.DataFrame,
+        groups: Array | None,
+        seed: int,  # noqa: ARG002
     ) -> tuple[Array, Array]:
         fraction = self.valid_fraction if split == "valid" else self.test_fraction
         wanted = int(np.clip(round(fraction * len(rows)), 1, min(MAX_HELD_OUT, len(rows) - 1)))
@@ -49,9 +54,7 @@ class RandomSplitter:
         return np.setdiff1d(rows, held, assume_unique=True), held
 
 
-def _stratified(
-    rows: Array, labels: Array, wanted: int, generator: np.random.Generator
-) -> Array:
+def _stratified(rows: Array, labels: Array, wanted: int, generator: np.random.Generator) -> Array:
     names, counts = np.unique(labels, return_counts=True)
     ideal = counts * (wanted / len(rows))
     share = np.minimum(np.floor(ideal).astype(np.int64), counts - 1)

@@ -25,7 +25,10 @@ class TaskOptions(BaseModel):
         0.2, gt=0, lt=1, description="Share of the training items held out to choose by."
     )
     test_fraction: float = Field(
-        0.2, gt=0, lt=1, description="Share held out to score once, where the data has no test split."
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share held out to score once, where the data has no test split.",
     )
     max_bad_fraction: float = Field(
         0.1, ge=0, lt=1, description="Share of items that may be unreadable before the job fails."

@@ -9,7 +9,6 @@ from typing import Any
 from seedbed_sdk.hookspecs import hookimpl
 from seedbed_sdk.task import Task
 from seedbed_sdk.trainer import Architecture
-
 from seedbed_tabular.catalogue import ARCHITECTURES
 from seedbed_tabular.task import TabularTask
 

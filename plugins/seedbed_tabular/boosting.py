@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.blocks.tabular import TabularBlock
 from seedbed_sdk.trainer import (
@@ -26,6 +27,7 @@ MODEL = "lightgbm.txt"
 REPORTS = 20
 PATIENCE = 6
 LEAF_SHARE = 20
+CELLS_PER_THREAD = 1_000_000
 DATASET_PARAMETERS: dict[str, Any] = {
     "feature_pre_filter": False,
     "force_row_wise": True,
@@ -38,9 +40,9 @@ SHAPE = ("learning_rate", "num_leaves", "feature_fraction", "bagging_fraction", 
 class BoostingTrainer:
     """Boosted trees; an epoch is a round, which adds one tree (one per class for three or more).
 
-    Reports about twenty times, ends when six reports in a row were no better, and keeps the rounds
-    up to the best report. `min_child_samples` is at most a twentieth of the training items, so that
-    a small table can be split at all.
+    Reports about twenty times, ends when six reports in a row improved neither the score nor the
+    validation loss, and keeps the rounds up to the best report. `min_child_samples` is at most a
+    twentieth of the training items, so that a small table can be split at all.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -58,6 +60,10 @@ class BoostingTrainer:
         import lightgbm
 
         train = data.train
+        # On a small table threads cost more than they bring: with 20,000 rows of 14 columns two
+        # take longer than one, and many times as long where another process wants the core.
+        cells = len(train) * (len(self.block.numeric) + len(self.block.categorical))
+        self.threads = max(1, min(self.threads, cells // CELLS_PER_THREAD))
         dataset = data.cached(("lightgbm", self.threads), lambda: self._dataset(train))
         booster = lightgbm.Booster(self._settings(len(train)), dataset)
         wanted = int(self.parameters["epochs"])
@@ -65,7 +71,7 @@ class BoostingTrainer:
         every = max(1, rounds // REPORTS)
         valid = self._matrix(data.valid.inputs)
         raw = np.zeros((len(data.valid), self._width()))
-        done, reported, worse = 0, 0, 0
+        done, reported, worse, least = 0, 0, 0, np.inf
         finished = False
         while done < rounds and not finished:
             if run.should_stop():
@@ -84,7 +90,9 @@ class BoostingTrainer:
             verdict = run.report(
                 EpochReport(done, rounds, outputs, done * len(train), predict_seconds=seconds)
             )
-            worse = 0 if verdict.best else worse + 1
+            loss = self._loss(outputs, data.valid.target)
+            worse = 0 if verdict.best or loss < least else worse + 1
+            least = min(loss, least)
             if verdict.best:
                 self.booster, self.rounds = booster, done
             if verdict.stop or worse >= PATIENCE:
@@ -160,6 +168,13 @@ class BoostingTrainer:
             num_threads=self.threads,
         )
         return np.asarray(scores, dtype=np.float64).reshape(len(matrix), self._width())
+
+    def _loss(self, outputs: Array, target: Array) -> float:
+        """Mean squared error, or mean negative logarithm of the true class's probability."""
+        if self.target.type == "regression":
+            return float(np.mean((outputs[:, 0] - target) ** 2))
+        probabilities = outputs[np.arange(len(target)), target]
+        return float(-np.mean(np.log(np.maximum(probabilities, 1e-15))))
 
     def _activate(self, raw: Array) -> Array:
         """Raw scores to probabilities [N, classes], or values [N, 1]."""

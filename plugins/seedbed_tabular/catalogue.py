@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seedbed_sdk.space import FloatRange, IntRange
+from seedbed_sdk.space import Choices, FloatRange, IntRange
 from seedbed_sdk.trainer import Architecture, Blueprint, Trainer
 
 INPUTS = ("tabular",)
@@ -19,6 +19,12 @@ def _build_boosting(blueprint: Blueprint) -> Trainer:
     from seedbed_tabular.boosting import BoostingTrainer
 
     return BoostingTrainer(blueprint)
+
+
+def _build_network(blueprint: Blueprint) -> Trainer:
+    from seedbed_tabular.network import build
+
+    return build(blueprint)
 
 
 LINEAR = Architecture(
@@ -49,24 +55,70 @@ BOOSTING = Architecture(
     },
     portfolio=(
         {
-            "learning_rate": 0.1,
-            "epochs": 200,
-            "num_leaves": 31,
+            "learning_rate": 0.04,
+            "epochs": 500,
+            "num_leaves": 24,
             "min_child_samples": 20,
-            "feature_fraction": 0.8,
-            "bagging_fraction": 0.9,
+            "feature_fraction": 0.4,
+            "bagging_fraction": 0.8,
             "lambda_l2": 1.0,
         },
         {
-            "learning_rate": 0.04,
-            "epochs": 500,
-            "num_leaves": 16,
+            "learning_rate": 0.06,
+            "epochs": 800,
+            "num_leaves": 8,
             "min_child_samples": 20,
-            "feature_fraction": 0.5,
+            "feature_fraction": 0.4,
             "bagging_fraction": 0.8,
             "lambda_l2": 1.0,
+        },
+        {
+            "learning_rate": 0.03,
+            "epochs": 800,
+            "num_leaves": 20,
+            "min_child_samples": 20,
+            "feature_fraction": 0.4,
+            "bagging_fraction": 0.9,
+            "lambda_l2": 5.0,
         },
     ),
 )
 
-ARCHITECTURES = (LINEAR, BOOSTING)
+NETWORK = Architecture(
+    name="mlp",
+    description="A residual network on embeddings of categories and of numbers.",
+    input_types=INPUTS,
+    target_types=TARGETS,
+    build=_build_network,
+    space={
+        "learning_rate": FloatRange(1e-4, 1e-2, log=True),
+        "epochs": IntRange(3, 60, log=True),
+        "weight_decay": FloatRange(1e-5, 1.0, log=True),
+        "width": Choices((64, 128, 256)),
+        "depth": IntRange(1, 3),
+        "dropout": FloatRange(0.0, 0.5),
+        "batch_size": Choices((64, 256, 1024)),
+    },
+    portfolio=(
+        {
+            "learning_rate": 1e-3,
+            "epochs": 10,
+            "weight_decay": 0.1,
+            "width": 128,
+            "depth": 1,
+            "dropout": 0.1,
+            "batch_size": 256,
+        },
+        {
+            "learning_rate": 4e-3,
+            "epochs": 20,
+            "weight_decay": 0.3,
+            "width": 64,
+            "depth": 1,
+            "dropout": 0.3,
+            "batch_size": 256,
+        },
+    ),
+)
+
+ARCHITECTURES = (LINEAR, BOOSTING, NETWORK)

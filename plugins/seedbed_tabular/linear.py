@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.blocks.regression import RegressionBlock
 from seedbed_sdk.blocks.tabular import TabularBlock

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
+
 from seedbed_sdk.blocks import CategoryBlock, RegressionBlock, TabularBlock
 from seedbed_sdk.blocks.tabular import AUTO, infer_column_type
 from seedbed_sdk.datablock import DataBlock
@@ -16,6 +17,7 @@ from seedbed_sdk.task import Task, TaskOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from seedbed_sdk.blocks.base import TargetBlock
     from seedbed_sdk.dataset import Dataset
 

@@ -31,14 +31,18 @@ class Settings(BaseSettings):
     allow_root: tuple[Path, ...] = Field(
         (), description="Folders whose files datasets may name by path; none forbids paths."
     )
-    workers: int = Field(1, ge=1, description="Jobs that run at once where there is no accelerator.")
+    workers: int = Field(
+        1, ge=1, description="Jobs that run at once where there is no accelerator."
+    )
     devices: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda:\d+(,cuda:\d+)*)$",
         description="`auto`, `cpu`, or the accelerators to use, such as `cuda:0,cuda:1`.",
     )
     idle_exit: float | None = Field(
-        None, ge=0, description="Seconds without a request or an unfinished job, after which to exit."
+        None,
+        ge=0,
+        description="Seconds without a request or an unfinished job, after which to exit.",
     )
     ready_line: Literal["text", "json"] = Field(
         "text", description="Form of the line that is printed once the server is ready."
@@ -46,7 +50,9 @@ class Settings(BaseSettings):
     insecure: bool = Field(
         False, description="Listen on addresses that other machines reach, without TLS or tokens."
     )
-    max_upload_bytes: int = Field(10 * 2**30, ge=1, description="Largest file that may be uploaded.")
+    max_upload_bytes: int = Field(
+        10 * 2**30, ge=1, description="Largest file that may be uploaded."
+    )
     call_timeout: float = Field(
         120.0, gt=0, description="Seconds that reading or checking a dataset may take."
     )
@@ -88,8 +94,7 @@ def require_safe_address(address: str, insecure: bool) -> None:
     host = host.removeprefix("[").removesuffix("]")
     if not separator or not host or not port.isdecimal() or int(port) > 65535:
         raise StartupError(
-            f"address {address!r} is not of the form HOST:PORT or unix:PATH, "
-            "such as 127.0.0.1:8470"
+            f"address {address!r} is not of the form HOST:PORT or unix:PATH, such as 127.0.0.1:8470"
         )
     if not insecure and not _is_loopback(host):
         raise StartupError(

@@ -92,7 +92,9 @@ def test_values_that_no_architecture_has_are_refused_with_what_would_do() -> Non
         'job.search_space["width"]: 96 lies outside what may be tried (net: 64, 128)'
     )
     error = refused({"learning_rate": FloatRange(0.1, 5.0)})
-    assert "0.1..5 lies outside what may be tried (trees: 0.01..0.3; net: 0.0001..0.05)" in str(error)
+    assert "0.1..5 lies outside what may be tried (trees: 0.01..0.3; net: 0.0001..0.05)" in str(
+        error
+    )
 
 
 def test_unknown_architecture_and_everything_else_wrong_come_in_one_error() -> None:
@@ -106,9 +108,7 @@ def test_unknown_architecture_and_everything_else_wrong_come_in_one_error() -> N
 
 def test_size_counts_discrete_spaces_and_is_infinite_else() -> None:
     assert math.isinf(narrow(ALL, {}).size())
-    fixed = narrow(
-        [NET], {"learning_rate": Choices((0.01,)), "epochs": IntRange(3, 5)}
-    )
+    fixed = narrow([NET], {"learning_rate": Choices((0.01,)), "epochs": IntRange(3, 5)})
     assert fixed.size() == 6
 
 

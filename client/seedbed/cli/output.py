@@ -19,7 +19,10 @@ from seedbed.errors import SeedbedError
 
 # What a file or a pipe gets, where there is no terminal whose width counts.
 _WIDE = 160
+_GAP = 2
+_NARROWEST = 10
 _SHOWN_TRIALS = 20
+_SHOWN_FAILED = 5
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -78,22 +81,31 @@ def show_error(error: SeedbedError) -> None:
 
 
 def table(columns: Sequence[str | tuple[str, str]], rows: Iterable[Sequence[object]]) -> None:
-    """A table that fits the terminal. A column is a heading, or a heading and its alignment:
-    `right`, or `rest` for one that gives way where the terminal is narrow."""
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        heading, kind = column if isinstance(column, tuple) else (column, "left")
-        # Only what gives way may be cut; the rest is folded before it loses a character.
+    """A table that fits the terminal. A column is a heading, or a heading and its kind: `right`
+    aligned, or `rest` (one at most), which takes the width that is left and is cut to it."""
+    stream = console()
+    cells = [[c if isinstance(c, Text) else Text(str(c)) for c in row] for row in rows]
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    kinds = [column[1] if isinstance(column, tuple) else "left" for column in columns]
+    headings = [column[0] if isinstance(column, tuple) else column for column in columns]
+    widths = [
+        max([*map(len, heading.split("\n")), *(row[i].cell_len for row in cells)])
+        for i, heading in enumerate(headings)
+    ]
+    taken = sum(w + _GAP for w, kind in zip(widths, kinds, strict=True) if kind != "rest")
+    for heading, kind, width in zip(headings, kinds, widths, strict=True):
+        rest = kind == "rest"
+        # Rich would narrow every column alike where they do not fit, down to nothing.
         shown.add_column(
             heading,
             justify="right" if kind == "right" else "left",
-            no_wrap=kind in ("right", "rest"),
-            overflow="ellipsis" if kind == "rest" else "fold",
-            ratio=1 if kind == "rest" else None,
+            no_wrap=rest,
+            overflow="ellipsis" if rest else "fold",
+            width=min(width, max(_NARROWEST, stream.width - taken)) if rest else None,
         )
-    for row in rows:
-        shown.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    console().print(shown)
+    for row in cells:
+        shown.add_row(*row)
+    stream.print(shown)
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> None:
@@ -171,35 +183,31 @@ def _compact(value: object) -> str:
 
 
 def leaderboard(trials: Sequence[seedbed.Trial], metric: str) -> None:
-    """The trials, best first; baselines are always among them, failed ones at the bottom."""
-    scored = [t for t in trials if t.validation_score is not None]
-    scored = [t for t in scored if t.state is not seedbed.TrialState.FAILED]
-    rest = [t for t in trials if t not in scored]
+    """The trials, best first, with all baselines among them; failed ones below, with the reason."""
+    failed = [trial for trial in trials if trial.state is seedbed.TrialState.FAILED]
+    scored = [t for t in trials if t.validation_score is not None and t not in failed]
     rows: list[list[object]] = []
     for rank, trial in enumerate(scored, 1):
-        if rank > _SHOWN_TRIALS and not trial.baseline:
-            continue
         assert trial.validation_score is not None
-        score = Text(number(trial.validation_score), style="bold" if rank == 1 else "")
-        rows.append([rank, _architecture(trial), score, *_effort(trial)])
-    for trial in rest[:_SHOWN_TRIALS]:
-        reason = f": {trial.reason}" if trial.reason else ""
-        rows.append(["-", _architecture(trial), "-", *_effort(trial)[:2]])
-        rows[-1].append(Text(f"{trial.state.lower()}{reason}", style="red"))
-    table(
-        [
-            ("rank", "right"),
-            "architecture",
-            (f"validation {metric}".strip(), "right"),
-            ("epochs", "right"),
-            ("seconds", "right"),
-            ("parameters", "rest"),
-        ],
-        rows,
-    )
-    hidden = len(trials) - len(rows)
-    if hidden > 0:
-        say(f"… and {hidden} more")
+        if rank <= _SHOWN_TRIALS or trial.baseline:
+            score = Text(number(trial.validation_score), style="bold" if rank == 1 else "")
+            rows.append([rank, _architecture(trial), score, *_effort(trial)])
+    columns: list[str | tuple[str, str]] = [
+        ("rank", "right"),
+        "architecture",
+        (f"validation\n{metric}".strip(), "right"),
+        ("epochs", "right"),
+        ("seconds", "right"),
+        ("parameters", "rest"),
+    ]
+    if rows:
+        table(columns, rows)
+    if len(scored) > len(rows):
+        say(f"… and {len(scored) - len(rows)} more")
+    for trial in failed[:_SHOWN_FAILED]:
+        say(f"trial {trial.number} ({trial.architecture}) failed: {trial.reason or 'no reason'}")
+    if len(failed) > _SHOWN_FAILED:
+        say(f"… and {len(failed) - _SHOWN_FAILED} more failed")
 
 
 def _architecture(trial: seedbed.Trial) -> Text:

@@ -115,7 +115,9 @@ class PlainDisplay:
                 name = self._architectures.get(trial, "")
                 return f"trial {trial} {name} {state.lower()}{shown}{why}"
             case seedbed.BestChanged(trial, architecture, score):
-                return f"best so far: {self._metric} {number(score)} (trial {trial}, {architecture})"
+                return (
+                    f"best so far: {self._metric} {number(score)} (trial {trial}, {architecture})"
+                )
             case seedbed.Finding() as finding:
                 return finding_text(finding)
             case seedbed.Log("WARNING", message):
@@ -221,5 +223,3 @@ def finding_text(finding: seedbed.Finding) -> str:
     subject = f"{finding.subject}: " if finding.subject else ""
     advice = f"; {finding.suggestion}" if finding.suggestion else ""
     return f"{finding.severity.lower()}: {subject}{finding.message}{advice}"
-
-

@@ -27,9 +27,7 @@ class Session:
     @contextmanager
     def client(self) -> Iterator[seedbed.Client]:
         """A client; says so where it had to start an embedded server."""
-        with seedbed.connect(
-            self.server, data_dir=self.data_dir, on_start=_announce
-        ) as client:
+        with seedbed.connect(self.server, data_dir=self.data_dir, on_start=_announce) as client:
             yield client
 
 
@@ -44,23 +42,26 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
         setattr(context.ensure_object(Session), parameter.name, value)
 
 
-def connection_options(function: Function) -> Function:
-    """`--server` and `--data-dir`, which may stand before and after the command's name."""
-    function = click.option(
+def data_dir_option(function: Function) -> Function:
+    """`--data-dir`."""
+    return click.option(
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
         expose_value=False,
         callback=_keep,
-        help="Where an embedded server keeps its data. [env: SEEDBED_DATA_DIR]",
+        help="Where the server keeps its data. [env: SEEDBED_DATA_DIR]",
     )(function)
+
+
+def connection_options(function: Function) -> Function:
+    """`--server` and `--data-dir`, which may stand before and after the command's name."""
     return click.option(
         "--server",
         metavar="HOST:PORT",
         expose_value=False,
         callback=_keep,
-        help="The server to talk to; without one an embedded server is used. "
-        "[env: SEEDBED_SERVER]",
-    )(function)
+        help="The server to talk to; without one an embedded server is used. [env: SEEDBED_SERVER]",
+    )(data_dir_option(function))
 
 
 def json_option(function: Function) -> Function:

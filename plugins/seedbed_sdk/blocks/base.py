@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class TargetBlock(Block):
     def stratify(self, encoded: Array) -> Array | None:
         """Group labels [N] that a split should keep the shares of; None where it does not matter."""
 
-    def calibrate(self, target: Array, outputs: Array) -> None:  # noqa: B027
+    def calibrate(self, target: Array, outputs: Array) -> None:
         """Learns from the validation split what `decode` needs, such as the width of intervals."""
 
     @abstractmethod

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from seedbed_sdk.blocks.base import Array, Classification, Encoded, ItemProblem, Prediction, TargetBlock
+from seedbed_sdk.blocks.base import (
+    Array,
+    Classification,
+    Encoded,
+    ItemProblem,
+    Prediction,
+    TargetBlock,
+)
 from seedbed_sdk.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -67,7 +67,9 @@ class RegressionBlock(TargetBlock):
             )
             for i in bad
         ]
-        return Encoded({"target": np.where(np.isfinite(values), values, 0.0).astype(np.float32)}, problems)
+        return Encoded(
+            {"target": np.where(np.isfinite(values), values, 0.0).astype(np.float32)}, problems
+        )
 
     def _numbers(self, items: pd.DataFrame) -> Array:
         import pandas as pd
@@ -80,7 +82,11 @@ class RegressionBlock(TargetBlock):
         return 1
 
     def loss(
-        self, raw: torch.Tensor, target: torch.Tensor, *, label_smoothing: float = 0.0  # noqa: ARG002
+        self,
+        raw: torch.Tensor,
+        target: torch.Tensor,
+        *,
+        label_smoothing: float = 0.0,  # noqa: ARG002
     ) -> torch.Tensor:
         """Mean squared error of the standard scores."""
         import torch.nn.functional as F

@@ -259,8 +259,6 @@ def _learn_numbers(column: str, part: str, known: Array) -> NumericFeature:
     median = float(np.median(known))
     offset = median if abs(median) > SHIFT_ABOVE * float(known.std()) else 0.0
     shifted = (known - offset).astype(np.float32).astype(np.float64)
-    shares = np.linspace(0.0, 1.0, MAX_EDGES)
-    edges = np.unique(np.quantile(shifted, shares, method="inverted_cdf"))
     return NumericFeature(
         column,
         part,
@@ -268,8 +266,18 @@ def _learn_numbers(column: str, part: str, known: Array) -> NumericFeature:
         float(shifted.mean()),
         float(shifted.std()) or 1.0,
         float(np.median(shifted)),
-        tuple(edges.tolist()),
+        tuple(_edges(shifted).tolist()),
     )
+
+
+def _edges(values: Array) -> Array:
+    """Quantiles, each a value that occurs. Where a few values are so frequent that some of them
+    coincide, quantiles of the different values, so that the rare ones are told apart too."""
+    shares = np.linspace(0.0, 1.0, MAX_EDGES)
+    edges = np.unique(np.quantile(values, shares, method="inverted_cdf"))
+    if len(edges) == MAX_EDGES:
+        return edges
+    return np.unique(np.quantile(np.unique(values), shares, method="inverted_cdf"))
 
 
 def _learn_category(spec: ColumnSpec, column: pd.Series) -> str | CategoryFeature:

@@ -1,6 +1,6 @@
 """The conformance suite: what every task must do, as tests that a plugin runs in one line.
 
-    TestChurn = task_contract("churn", make_dataset, target="churned")
+TestChurn = task_contract("churn", make_dataset, target="churned")
 """
 
 from seedbed_sdk.testing.contract import TaskContract, task_contract

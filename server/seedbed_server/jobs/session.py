@@ -31,8 +31,8 @@ class JobSession:
     """Writes a job's rows and events for one attempt.
 
     Each method is one transaction that also checks the attempt: once the job has ended or another
-    attempt holds it, every write raises LeaseLost and changes nothing. `notify` is called after each
-    write. Not for several threads at once.
+    attempt holds it, every write raises LeaseLost and changes nothing. `notify` is called after
+    each write. Not for several threads at once.
     """
 
     def __init__(
@@ -64,9 +64,7 @@ class JobSession:
 
     def set_progress(self, progress: Progress) -> None:
         """Says how far the job is."""
-        with self._store.jobs.writing(
-            self._job_id, attempt=self._attempt, durable=False
-        ) as writer:
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt, durable=False) as writer:
             writer.change(progress=progress)
             writer.append(progress)
         self._notify()
@@ -82,9 +80,7 @@ class JobSession:
         """Adds a trial, or begins it again. Its start time is set where it has none."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
             writer.put_trial(
-                replace(
-                    trial, state=TrialState.RUNNING, start_time=trial.start_time or writer.time
-                )
+                replace(trial, state=TrialState.RUNNING, start_time=trial.start_time or writer.time)
             )
             writer.append(TrialStarted(trial.number, trial.architecture, trial.parameters))
         self._notify()
@@ -92,13 +88,11 @@ class JobSession:
     def report_epochs(self, epochs: Sequence[EpochFinished]) -> None:
         """Records epochs of running trials, oldest first, in one transaction.
 
-        A running trial's `epochs`, `samples` and `epoch_scores` follow, and so do the job's samples.
+        The trials' `epochs`, `samples` and `epoch_scores` follow, and so do the job's samples.
         """
         if not epochs:
             return
-        with self._store.jobs.writing(
-            self._job_id, attempt=self._attempt, durable=False
-        ) as writer:
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt, durable=False) as writer:
             writer.append(*epochs)
             for number in sorted({epoch.trial for epoch in epochs}):
                 trial = writer.trial(number)
@@ -142,9 +136,7 @@ class JobSession:
 
     def log(self, severity: str, message: str) -> None:
         """Tells those who watch; `severity` is INFO or WARNING."""
-        with self._store.jobs.writing(
-            self._job_id, attempt=self._attempt, durable=False
-        ) as writer:
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt, durable=False) as writer:
             writer.log(severity, message)
         self._notify()
 

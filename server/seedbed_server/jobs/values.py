@@ -238,7 +238,14 @@ class Log:
 
 
 EventBody = (
-    StateChanged | Progress | TrialStarted | EpochFinished | TrialFinished | BestChanged | Finding | Log
+    StateChanged
+    | Progress
+    | TrialStarted
+    | EpochFinished
+    | TrialFinished
+    | BestChanged
+    | Finding
+    | Log
 )
 
 

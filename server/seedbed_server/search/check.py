@@ -12,9 +12,9 @@ from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import Dataset
 from seedbed_sdk.errors import FieldViolation, InvalidArgument
 from seedbed_sdk.metrics import METRICS, Metric
+from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.space import Domain, domain_from_dict
 from seedbed_sdk.task import Task
-from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.trainer import Hardware
 from seedbed_server.data import reading, references
 from seedbed_server.search.space import SearchSpace, narrow

@@ -2,28 +2,218 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedbed_sdk import bundle
 from seedbed_sdk.blocks.base import ItemProblem
 from seedbed_sdk.datablock import PreparedData, name_problems
-from seedbed_sdk.errors import FailedPrecondition
+from seedbed_sdk.dataset import Dataset
+from seedbed_sdk.errors import SeedbedError
+from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.trainer import Data, Hardware
 from seedbed_server.data import reading, references
 from seedbed_server.jobs.session import JobSession
-from seedbed_server.jobs.values import Finding, Job, JobState, Score, StopReason, Trial
+from seedbed_server.jobs.sources import sources_of
+from seedbed_server.jobs.values import (
+    Finding,
+    InputField,
+    Job,
+    JobState,
+    Model,
+    Score,
+    StopReason,
+    Trial,
+)
 from seedbed_server.search import scoring
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
 from seedbed_server.search.loop import Candidate, Search
-from seedbed_server.search.run import Control
-from seedbed_server.store import Store
+from seedbed_server.store import Dataset as DatasetRow
+from seedbed_server.store import Files, Store
 
 if TYPE_CHECKING:
-    from seedbed_server.executors import Assignment
+    from seedbed_server.executors import Assignment, Control
+
+
+def run_job(assignment: Assignment, control: Control) -> None:
+    """Works on a job until it has ended, or goes on with it where an earlier worker was lost.
+
+    Raises SeedbedError with what to tell the user; the executor fails the job with it.
+    """
+    store = Store(assignment.database_url)
+    files = Files(assignment.data_dir)
+    session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
+    job = session.job()
+    earlier = session.trials()
+    started = time.monotonic() - _seconds_used(job, earlier)
+    registry = load()
+    hardware = Hardware(assignment.device, assignment.threads)
+    session.set_state(JobState.PREPARING)
+    dataset = _read(assignment, store, files, row=session.dataset(), registry=registry)
+    plan = make_plan(
+        registry,
+        dataset,
+        task_name=job.task,
+        target=job.target,
+        options=job.options,
+        metric_name=job.metric,
+        search_space=job.search_space,
+        hardware=hardware,
+    )
+    prepared = plan.block.prepare(job.seed)
+    session.set_findings(_findings(plan, prepared))
+    spending = Spending(job.budget, started, test_items=len(prepared.test))
+    search = Search(
+        job=job,
+        block=plan.block,
+        data=Data(prepared.train, prepared.valid),
+        space=plan.space,
+        metric=plan.metric,
+        hardware=hardware,
+        spending=spending,
+        session=session,
+        control=control,
+        folder=files.cache / "jobs" / job.id,
+    )
+    session.set_state(JobState.SEARCHING)
+    stop_reason = search.run(earlier)
+    if search.best is None:
+        _end_without_model(search, stop_reason, session)
+    else:
+        session.set_state(JobState.FINISHING)
+        _finish(search, search.best, plan, prepared, stop_reason, files, registry)
+    shutil.rmtree(search.folder, ignore_errors=True)
+    store.close()
+
+
+def _seconds_used(job: Job, earlier: Sequence[Trial]) -> float:
+    """What the budget's clock shows: the wait since the job was leased, or, where a worker is
+    replaced, what its trials took; the time in which nothing ran is not the user's."""
+    if earlier:
+        return sum(trial.seconds for trial in earlier)
+    if job.start_time is None:
+        return 0.0
+    return max(0.0, (datetime.now(UTC) - job.start_time).total_seconds())
+
+
+def _read(
+    assignment: Assignment, store: Store, files: Files, row: DatasetRow, registry: Registry
+) -> Dataset:
+    """The dataset, if it is still what the job was created for."""
+    resolved = references.resolve(sources_of(row, store, files), assignment.policy)
+    references.verify_unchanged(resolved, row.fingerprint, row.signature)
+    return reading.read(resolved, assignment.policy, samples=registry.samples)
+
+
+def _findings(plan: Plan, prepared: PreparedData) -> list[Finding]:
+    found = [
+        Finding("WARNING", "unusable_items", _left_out(split, problems), subject=split)
+        for split, problems in prepared.problems.items()
+        if problems
+    ]
+    return found + [Finding("INFO", "note", note) for note in plan.block.notes]
+
+
+def _left_out(split: str, problems: Sequence[ItemProblem]) -> str:
+    count = len({problem.position for problem in problems})
+    return f"{count} items of the {split} split were left out: {name_problems(problems)}"
+
+
+def _end_without_model(search: Search, reason: StopReason, session: JobSession) -> None:
+    """A job that was stopped before a trial had finished is cancelled; one whose budget was used
+    up by failures fails."""
+    if reason is StopReason.USER:
+        session.cancel()
+        return
+    why = search.last_failure or "no trial could finish within the budget"
+    raise SeedbedError(
+        f"the budget was used up and no trial succeeded; the last one: {why}; "
+        "give a larger budget, or narrow the search space to faster architectures",
+        reason="NO_TRIAL_SUCCEEDED",
+    )
+
+
+def _finish(
+    search: Search,
+    best: Candidate,
+    plan: Plan,
+    prepared: PreparedData,
+    stop_reason: StopReason,
+    files: Files,
+    registry: Registry,
+) -> None:
+    """Scores the best trial on the test split, once, and publishes it."""
+    job, metric = search.job, plan.metric
+    validation = scoring.score(metric, prepared.valid.target, best.outputs, seed=job.seed)
+    test = scoring.score(
+        metric, prepared.test.target, best.trainer.predict(prepared.test.inputs), seed=job.seed
+    )
+    plan.block.target.calibrate(prepared.valid.target, best.outputs)
+    with files.new_model_folder(job.id) as folder:
+        bundle.write(
+            folder.path,
+            block=plan.block,
+            trainer=best.trainer,
+            architecture=best.trial.architecture,
+            parameters=dict(best.trial.parameters),
+            seed=search.trial_seed(best.trial.number),
+            about=_about(job, plan, registry, validation, test),
+        )
+        name, size = folder.publish()
+    session = search.session
+    try:
+        session.succeed(
+            _model(job, best.trial, plan, name, size, validation, test),
+            stop_reason,
+            validation,
+            test,
+        )
+    except BaseException:
+        files.delete_model(name)
+        raise
+
+
+def _about(
+    job: Job, plan: Plan, registry: Registry, validation: Score, test: Score
+) -> Mapping[str, Any]:
+    package = registry.packages[plan.task.name]
+    return {
+        "seedbed": version("seedbed"),
+        "task": plan.task.name,
+        "package": package.name,
+        "package_version": package.version,
+        "job": job.id,
+        "dataset_fingerprint": job.dataset_fingerprint,
+        "validation_score": asdict(validation),
+        "test_score": asdict(test),
+    }
+
+
+def _model(
+    job: Job, trial: Trial, plan: Plan, folder: str, size: int, validation: Score, test: Score
+) -> Model:
+    return Model(
+        id=folder,
+        project=job.project,
+        task=job.task,
+        job=job.id,
+        trial=trial.number,
+        architecture=trial.architecture,
+        parameters=trial.parameters,
+        inputs=tuple(InputField(f.name, f.type) for f in plan.block.fields()),
+        folder=folder,
+        create_time=datetime.now(UTC),
+        display_name=job.display_name,
+        target=plan.block.target.column,
+        classes=tuple(getattr(plan.block.target, "classes", ())),
+        validation_score=validation,
+        test_score=test,
+        dataset_fingerprint=job.dataset_fingerprint,
+        size_bytes=size,
+    )

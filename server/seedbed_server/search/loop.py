@@ -18,11 +18,12 @@ from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import Blueprint, Data, Diverged, Hardware, Interrupted, Trainer
 from seedbed_server.jobs.values import BestChanged, Job, Score, StopReason, Trial, TrialState
 from seedbed_server.search.budget import Spending
-from seedbed_server.search.run import Control, TrialRun
+from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
 
 if TYPE_CHECKING:
+    from seedbed_server.executors import Control
     from seedbed_server.jobs.session import JobSession
 
 log = structlog.get_logger()
@@ -85,9 +86,7 @@ class Search:
         if self.control.stop_requested():
             return StopReason.USER
         best = self.best.trial.validation_score if self.best else None
-        reached = self.spending.reached(self.metric, best)
-        # A wall-clock budget still gives a model where the first trials failed.
-        return reached
+        return self.spending.reached(self.metric, best)
 
     def _affordable(self, architecture: str) -> bool:
         """Whether an epoch of it fits into the time left, as far as is known."""
@@ -147,7 +146,7 @@ class Search:
             self.block,
             proposal.parameters,
             self.hardware,
-            seed=(self.job.seed * 7919 + proposal.number) % 2**31,
+            seed=self.trial_seed(proposal.number),
         )
         try:
             trainer = architecture.build(blueprint)
@@ -168,6 +167,10 @@ class Search:
         if run.best_score is None:
             return None, "the model reported no score"
         return trainer, ""
+
+    def trial_seed(self, number: int) -> int:
+        """The starting point of a trial's randomness, from the job's seed and the trial's number."""
+        return (self.job.seed * 7919 + number) % 2**31
 
     def _note(self, trial: Trial) -> None:
         self.spending.trials += 1
@@ -209,7 +212,8 @@ class Search:
             folder = self.folder / f"trial-{trial.number}"
             if trial.architecture not in self.space.architectures or not folder.is_dir():
                 continue
-            blueprint = Blueprint(self.block, dict(trial.parameters), self.hardware)
+            seed = self.trial_seed(trial.number)
+            blueprint = Blueprint(self.block, dict(trial.parameters), self.hardware, seed)
             trainer = self.space.architectures[trial.architecture].build(blueprint)
             trainer.load(folder)
             self.best = Candidate(trial, trainer, trainer.predict(self.data.valid.inputs))
@@ -245,5 +249,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-

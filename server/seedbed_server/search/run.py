@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.metrics import Metric
@@ -14,19 +14,10 @@ from seedbed_server.search.budget import Spending, reaches
 from seedbed_server.search.study import Proposal, Study, rung_of
 
 if TYPE_CHECKING:
+    from seedbed_server.executors import Control
     from seedbed_server.jobs.session import JobSession
 
 FLUSH_SECONDS = 0.2
-
-
-class Control(Protocol):
-    """What the executor tells a worker."""
-
-    def stop_requested(self) -> bool:
-        """Whether the user wants the search to end now, keeping the best so far."""
-
-    def notify(self) -> None:
-        """Wakes those who watch the job."""
 
 
 class TrialRun:
@@ -71,9 +62,7 @@ class TrialRun:
         self.samples = report.samples
         self.epochs = report.epoch
         count = max(1, len(self.target))
-        self.spending.item_seconds = max(
-            self.spending.item_seconds, report.predict_seconds / count
-        )
+        self.spending.item_seconds = max(self.spending.item_seconds, report.predict_seconds / count)
         best = self.best_score is None or self.metric.better(score, self.best_score)
         if best:
             self.best_score = score

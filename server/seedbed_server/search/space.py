@@ -60,7 +60,9 @@ class SearchSpace:
         """Optuna's form of an architecture's space, under the names that `suggest` uses."""
         import optuna
 
-        own = {f"{architecture}.{k}": _distribution(d) for k, d in self.domains[architecture].items()}
+        own = {
+            f"{architecture}.{k}": _distribution(d) for k, d in self.domains[architecture].items()
+        }
         names = optuna.distributions.CategoricalDistribution(list(self.architectures))
         return {ARCHITECTURE: names, **own}
 
@@ -129,9 +131,7 @@ def _unknown_key(key: str, domains: Mapping[str, Mapping[str, Domain]]) -> Field
     names = sorted({name for space in domains.values() for name in space} | {ARCHITECTURE})
     close = difflib.get_close_matches(key, names, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return FieldViolation(
-        _path(key), f"no such hyperparameter; there are {', '.join(names)}{hint}"
-    )
+    return FieldViolation(_path(key), f"no such hyperparameter; there are {', '.join(names)}{hint}")
 
 
 def _path(key: str) -> str:
@@ -158,9 +158,9 @@ def _exceeds(wanted: Domain, owns: Sequence[Domain]) -> bool:
     """Whether part of what is wanted lies outside every architecture's space."""
     if isinstance(wanted, Choices):
         return any(all(value not in own for own in owns) for value in wanted.values)
-    return any(all(end not in own for own in owns) for end in (wanted.low, wanted.high)) and not any(
-        isinstance(own, Choices) for own in owns
-    )
+    return any(
+        all(end not in own for own in owns) for end in (wanted.low, wanted.high)
+    ) and not any(isinstance(own, Choices) for own in owns)
 
 
 def _like(own: Domain, value: Any) -> Any:
@@ -176,7 +176,9 @@ def _nearest(domain: Domain, value: Any) -> Any:
     if isinstance(domain, Choices):
         return value if value in domain.values else domain.values[0]
     if value is None:
-        middle = math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
+        middle = (
+            math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
+        )
         value = round(middle) if isinstance(domain, IntRange) else middle
     return min(max(value, domain.low), domain.high)
 

@@ -139,7 +139,6 @@ class Study:
         return {ARCHITECTURE: architecture, **named}
 
 
-
 def _key(architecture: str, parameters: Parameters) -> str:
     return json.dumps([architecture, parameters], sort_keys=True, default=str)
 

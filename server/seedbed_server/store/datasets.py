@@ -100,9 +100,7 @@ class Datasets:
             ).scalars()
             _require_unused(dataset_id, "dataset", used_by.all())
             running = connection.execute(
-                sa.select(jobs.c.id).where(
-                    jobs.c.dataset == dataset_id, jobs.c.state.not_in(ended)
-                )
+                sa.select(jobs.c.id).where(jobs.c.dataset == dataset_id, jobs.c.state.not_in(ended))
             ).scalars()
             _require_unused(dataset_id, "unfinished job", running.all())
             connection.execute(sa.delete(_table).where(_table.c.id == dataset_id))
@@ -156,9 +154,7 @@ class Uploads:
         """Forgets an upload."""
         with self._database.writing() as connection:
             connection.execute(
-                sa.delete(_uploads).where(
-                    _uploads.c.project == project, _uploads.c.id == upload_id
-                )
+                sa.delete(_uploads).where(_uploads.c.project == project, _uploads.c.id == upload_id)
             )
 
     def drop_unfinished(self, before: datetime) -> builtins.list[str]:

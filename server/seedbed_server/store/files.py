@@ -134,14 +134,26 @@ class Files:
             return
         shutil.rmtree(grave, ignore_errors=True)
 
+    def job_scratch(self, job_id: str) -> Path:
+        """A folder for what a job's workers leave to those that go on after them; not made here."""
+        return self.cache / "jobs" / job_id
+
     def drop_unpublished(self, job_id: str) -> None:
         """Removes what a worker that was killed had written of a job's model."""
         for folder in self.models.glob(f"{_TEMPORARY}{job_id}-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def sweep(self, *, datasets: set[str], models: set[str]) -> None:
-        """Removes leftovers of servers that were killed: temporary folders, bundles and uploads
-        without a row, and partial uploads older than a day. Only with the lock held."""
+    def drop_scratch(self, job_id: str) -> None:
+        """Removes what the workers of an ended job have left."""
+        shutil.rmtree(self.job_scratch(job_id), ignore_errors=True)
+
+    def sweep(self, *, datasets: set[str], models: set[str], jobs: set[str]) -> None:
+        """Removes leftovers of servers that were killed: temporary folders, what has no row (its
+        `id`, or a model's `folder`) and partial uploads older than a day. `jobs` are the unfinished
+        ones. Only with the lock held."""
+        for folder in (self.cache / "jobs").glob("*"):
+            if folder.name not in jobs:
+                shutil.rmtree(folder, ignore_errors=True)
         for folder in self.models.iterdir():
             if folder.name not in models:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -155,7 +167,7 @@ class Files:
             file.unlink(missing_ok=True)
 
     def open_scratch(self) -> int:
-        """A file without a name in the cache folder, gone when it is closed; returns the open file."""
+        """An open file without a name, in the cache folder, gone when it is closed."""
         path = self.cache / f"{_TEMPORARY}{new_id()}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         path.unlink()
@@ -176,7 +188,7 @@ class ModelFolder:
         return self.models / f"{_TEMPORARY}{self.job_id}-{self.model_id}"
 
     def publish(self) -> tuple[str, int]:
-        """Makes the bundle durable and visible; returns the `folder` and `size_bytes` of its row."""
+        """Makes the bundle durable and visible; returns its row's `folder` and `size_bytes`."""
         with full_disk_is_an_error(self.models):
             size = 0
             for entry in sorted(self.path.rglob("*"), reverse=True):
@@ -234,5 +246,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-

@@ -187,14 +187,12 @@ class Jobs:
                 writer.flush()
         return [job_id for (job_id,) in ids]
 
-    def unfinished(self) -> int:
-        """The number of jobs that have not ended."""
+    def unfinished(self) -> set[str]:
+        """The ids of the jobs that have not ended."""
         ended = [s.value for s in JobState if s.ended]
+        select = sa.select(_table.c.id).where(_table.c.state.not_in(ended))
         with self._database.reading() as connection:
-            count = connection.execute(
-                sa.select(sa.func.count()).select_from(_table).where(_table.c.state.not_in(ended))
-            ).scalar_one()
-        return int(count)
+            return set(connection.execute(select).scalars())
 
     def last_sequences(self, job_ids: Sequence[str]) -> dict[str, int]:
         """The number of the last event of each job that exists."""

@@ -29,7 +29,9 @@ class Trials:
         with self._database.reading() as connection:
             return [trial_from_row(row) for row in connection.execute(select)]
 
-    def page(self, job_id: str, order: str, higher_is_better: bool, page: PageRequest) -> Page[Trial]:
+    def page(
+        self, job_id: str, order: str, higher_is_better: bool, page: PageRequest
+    ) -> Page[Trial]:
         """One page. `order` is `number`, or `validation_score` for the best first: then failed
         trials and those without a score come last."""
         score = _trials.c.validation_score

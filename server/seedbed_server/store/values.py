@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 
 from seedbed_server.data.references import DataSource
 
+# A dataset among the sources of another one is kept as this and its id.
+DATASET_SCHEME = "dataset:"
+
 _LETTERS = "abcdefghijkmnpqrstuvwxyz"
 _ALPHABET = _LETTERS + "23456789"
 
@@ -26,9 +29,10 @@ def now() -> datetime:
 class Dataset:
     """Registered or uploaded data.
 
-    `sources` holds URIs as they were given, with datasets by their full names. `upload_file` is the
-    name of the file under the data directory's `uploads/{id}`, for uploaded data. `signature` tells
-    cheaply whether the files are still as they were when the fingerprint was taken.
+    `sources` holds URIs as they were given, and `dataset:ID` for another dataset; for uploaded data
+    it is empty. `upload_file` is the name of the file under the data directory's `uploads/{id}`.
+    `signature` tells cheaply whether the files are still as they were when the fingerprint was
+    taken.
     """
 
     id: str

@@ -1,0 +1,5 @@
+"""`python -m seedbed.cli`."""
+
+from seedbed.cli import main
+
+main()

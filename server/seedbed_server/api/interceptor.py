@@ -1,0 +1,124 @@
+"""Around every call: errors become statuses, and calls under way are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from grpc import aio
+
+from seedbed_sdk.errors import SeedbedError
+from seedbed_server.api import status
+
+log = structlog.get_logger()
+
+
+class Activity:
+    """How many calls are under way, and for how long there has been none."""
+
+    def __init__(self) -> None:
+        self._active = 0
+        self._last = time.monotonic()
+
+    def begin(self) -> None:
+        self._active += 1
+
+    def end(self) -> None:
+        self._active -= 1
+        self._last = time.monotonic()
+
+    def touch(self) -> None:
+        """Counts the idle time from now."""
+        self._last = time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._active > 0
+
+    def idle_seconds(self) -> float:
+        """Seconds since the last call ended, or the last touch."""
+        return time.monotonic() - self._last
+
+
+class Boundary(aio.ServerInterceptor):
+    """The only place where exceptions become statuses. What was not foreseen is logged with an id
+    and shown without a traceback."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        common = (handler.request_deserializer, handler.response_serializer)
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                self._single(handler.unary_unary, method), *common
+            )
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                self._single(handler.stream_unary, method), *common
+            )
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(handler.unary_stream, method), *common
+            )
+        return handler
+
+    def _single(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+            self._activity.begin()
+            try:
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - see _abort
+                await _abort(context, method, error)
+            finally:
+                self._activity.end()
+
+        return call
+
+    def _stream(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            self._activity.begin()
+            try:
+                responses = behaviour(request, context)
+                if not hasattr(responses, "__aiter__"):
+                    # Health's Watch writes to the context instead.
+                    await responses
+                    return
+                async for response in responses:
+                    yield response
+            except Exception as error:  # noqa: BLE001 - see _abort
+                await _abort(context, method, error)
+            finally:
+                self._activity.end()
+
+        return call
+
+
+async def _abort(context: aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
+    if isinstance(error, aio.AbortError | grpc.RpcError | asyncio.CancelledError):
+        raise error
+    if not isinstance(error, SeedbedError):
+        number = uuid.uuid4().hex[:12]
+        details = "".join(traceback.format_exception(error))
+        log.error("request_failed", id=number, method=method, traceback=details)
+        error = SeedbedError(
+            f"internal error; the server's log has the details under id {number}",
+            metadata={"id": number},
+        )
+    code = status.status_code(error.to_dict())
+    await context.abort(code, status.shorten(error.message), status.trailing_metadata(error))

@@ -1,0 +1,138 @@
+"""What CreateJob makes of its request: a checked job, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from seedbed.v1 import jobs_pb2
+from seedbed_sdk.errors import FieldViolation, InvalidArgument, NotFound
+from seedbed_sdk.space import domain_to_dict
+from seedbed_server.api import names, requests
+from seedbed_server.api.rooms import Rooms
+from seedbed_server.catalogue import TaskInfo
+from seedbed_server.data import references
+from seedbed_server.jobs import validation
+from seedbed_server.jobs.sources import sources_of
+from seedbed_server.jobs.space_check import check_space
+from seedbed_server.jobs.values import Job
+from seedbed_server.store import Dataset
+from seedbed_server.store.values import new_id, now
+
+
+async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: str) -> Job:
+    """The job as it would be created.
+
+    Raises InvalidArgument with a violation for each field at fault, those that can be seen without
+    the data together.
+    """
+    wanted = request.job
+    violations: list[FieldViolation] = []
+    task = await _task(rooms, wanted.task, violations)
+    dataset = await _dataset(rooms, wanted.dataset, project, violations)
+    budget = requests.budget_from_message(wanted.budget)
+    violations += validation.check_budget(budget)
+    violations += validation.check_seed(wanted.seed)
+    options = requests.struct_to_dict(wanted.options)
+    space, unset = requests.search_space(wanted)
+    violations += unset
+    if task is not None:
+        violations += validation.check_metric(wanted.metric, task)
+        violations += validation.check_options(options, task)
+        checked = check_space(space, task)
+        violations += checked.violations
+        space = checked.space
+    job_id = request.job_id
+    if job_id:
+        _collect(violations, lambda: names.check_id(job_id, "job_id"))
+    if violations:
+        raise InvalidArgument.of(violations)
+    assert task is not None and dataset is not None
+    time = now()
+    job = Job(
+        id=job_id or new_id(),
+        project=project,
+        display_name=wanted.display_name,
+        task=task.name,
+        dataset=dataset.id,
+        target=wanted.target,
+        options=options,
+        metric=wanted.metric,
+        budget=budget,
+        seed=wanted.seed,
+        search_space=space,
+        dataset_fingerprint=dataset.fingerprint,
+        create_time=time,
+        update_time=time,
+    )
+    return await _settled(rooms, job, dataset)
+
+
+async def _task(rooms: Rooms, name: str, violations: list[FieldViolation]) -> TaskInfo | None:
+    short = _collect(violations, lambda: names.parse_task(name, "job.task"))
+    if short is None:
+        return None
+    tasks = (await rooms.catalogue.get()).tasks
+    if short not in tasks:
+        violations.append(FieldViolation("job.task", validation.unknown_task(short, list(tasks))))
+    return tasks.get(short)
+
+
+async def _dataset(
+    rooms: Rooms, name: str, project: str, violations: list[FieldViolation]
+) -> Dataset | None:
+    parsed = _collect(violations, lambda: names.parse("datasets", name, "job.dataset"))
+    if parsed is None:
+        return None
+    owner, dataset_id = parsed
+    try:
+        dataset = await asyncio.to_thread(rooms.store.datasets.get, dataset_id)
+    except NotFound:
+        dataset = None
+    if dataset is None or dataset.project != owner or owner != project:
+        text = f"there is no dataset {dataset_id!r} in project {project!r}; create it first"
+        violations.append(FieldViolation("job.dataset", text))
+        return None
+    return dataset
+
+
+def _collect(violations: list[FieldViolation], check: Callable[[], Any]) -> Any:
+    try:
+        return check()
+    except InvalidArgument as error:
+        violations += error.violations
+        return None
+
+
+async def _settled(rooms: Rooms, job: Job, dataset: Dataset) -> Job:
+    """The job with target and metric as they were decided from the data."""
+    sources = await asyncio.to_thread(sources_of, dataset, rooms.store, rooms.files)
+    try:
+        await asyncio.to_thread(references.resolve, sources, rooms.policy)
+        found = await rooms.calls.call(
+            "check_job",
+            {
+                "task": job.task,
+                "target": job.target,
+                "options": dict(job.options),
+                "metric": job.metric,
+                "search_space": {k: domain_to_dict(d) for k, d in job.search_space.items()},
+                "sources": [{"uri": s.uri, "split": s.split} for s in sources],
+                "policy": rooms.policy.to_dict(),
+            },
+            timeout=rooms.settings.call_timeout,
+        )
+    except InvalidArgument as error:
+        raise _as_job_error(error) from error
+    return replace(job, target=found["target"], metric=found["metric"])
+
+
+def _as_job_error(error: InvalidArgument) -> InvalidArgument:
+    """The same with fields of this request: a source at fault is the job's dataset."""
+    violations = [
+        FieldViolation("job.dataset", v.description) if v.field.startswith("dataset.") else v
+        for v in error.violations
+    ]
+    return InvalidArgument.of(violations, reason=error.reason)

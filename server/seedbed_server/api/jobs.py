@@ -1,0 +1,112 @@
+"""JobService."""
+
+# The names and the signatures of gRPC's methods are given.
+# ruff: noqa: ARG002, N802
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+
+from seedbed.v1 import jobs_pb2, jobs_pb2_grpc
+from seedbed_sdk.errors import InvalidArgument, NotFound
+from seedbed_server.api import convert, names, requests
+from seedbed_server.api.job_creation import wanted_job
+from seedbed_server.api.rooms import Rooms
+from seedbed_server.jobs.values import Job
+
+_ORDERS = ("validation_score", "number")
+
+
+class JobServicer(jobs_pb2_grpc.JobServiceServicer):
+    """Searches: created, watched, ended, deleted."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._jobs = rooms.store.jobs
+
+    async def CreateJob(self, request: jobs_pb2.CreateJobRequest, context: Any) -> jobs_pb2.Job:
+        project = names.parse_parent(request.parent)
+        key = requests.request_key(request, project, "CreateJob")
+        earlier = await asyncio.to_thread(self._jobs.answered, key)
+        if earlier is not None:
+            return convert.job_to_message(earlier)
+        job = await wanted_job(self._rooms, request, project)
+        if not request.validate_only:
+            job = await asyncio.to_thread(self._jobs.create, job, key)
+            self._rooms.dispatcher.wake()
+        return convert.job_to_message(job)
+
+    async def GetJob(self, request: jobs_pb2.GetJobRequest, context: Any) -> jobs_pb2.Job:
+        return convert.job_to_message(await self._get(request.name))
+
+    async def ListJobs(
+        self, request: jobs_pb2.ListJobsRequest, context: Any
+    ) -> jobs_pb2.ListJobsResponse:
+        project = names.parse_parent(request.parent)
+        which = requests.job_filter(request.filter)
+        page = await asyncio.to_thread(self._jobs.list, project, which, requests.page_of(request))
+        return jobs_pb2.ListJobsResponse(
+            jobs=[convert.job_to_message(job) for job in page.items],
+            next_page_token=page.next_token,
+        )
+
+    async def WatchJob(
+        self, request: jobs_pb2.WatchJobRequest, context: Any
+    ) -> AsyncIterator[jobs_pb2.JobEvent]:
+        job = await self._get(request.name)
+        async for event in self._rooms.watching.follow(job, request.after_sequence):
+            yield event
+
+    async def StopJob(self, request: jobs_pb2.StopJobRequest, context: Any) -> jobs_pb2.Job:
+        job = await self._get(request.name)
+        job = await asyncio.to_thread(self._jobs.request_stop, job.id)
+        self._rooms.dispatcher.stop(job.id)
+        self._rooms.watching.notify(job.id)
+        return convert.job_to_message(job)
+
+    async def CancelJob(self, request: jobs_pb2.CancelJobRequest, context: Any) -> jobs_pb2.Job:
+        job = await self._get(request.name)
+        # The row first: from then on the worker's writes are refused, whatever it still does.
+        job = await asyncio.to_thread(self._jobs.cancel, job.id)
+        self._rooms.watching.notify(job.id)
+        await self._rooms.dispatcher.cancel(job.id)
+        return convert.job_to_message(job)
+
+    async def DeleteJob(self, request: jobs_pb2.DeleteJobRequest, context: Any) -> Empty:
+        job = await self._get(request.name)
+        await asyncio.to_thread(self._jobs.delete, job.id)
+        return Empty()
+
+    async def ListTrials(
+        self, request: jobs_pb2.ListTrialsRequest, context: Any
+    ) -> jobs_pb2.ListTrialsResponse:
+        job = await self._get(request.parent, "parent")
+        order = request.order_by or "validation_score"
+        if order not in _ORDERS:
+            raise InvalidArgument(
+                "order_by", f"trials cannot be ordered by {order!r}, but by {' or '.join(_ORDERS)}"
+            )
+        higher = await self._higher_is_better(job) if order == "validation_score" else True
+        page = await asyncio.to_thread(
+            self._rooms.store.trials.page, job.id, order, higher, requests.page_of(request)
+        )
+        return jobs_pb2.ListTrialsResponse(
+            trials=[convert.trial_to_message(job, trial) for trial in page.items],
+            next_page_token=page.next_token,
+        )
+
+    async def _higher_is_better(self, job: Job) -> bool:
+        task = (await self._rooms.catalogue.get()).tasks.get(job.task)
+        # The plugin may have been uninstalled since.
+        return task.higher_is_better(job.metric) if task else True
+
+    async def _get(self, name: str, field: str = "name") -> Job:
+        project, job_id = names.parse("jobs", name, field)
+        job = await asyncio.to_thread(self._jobs.get, job_id)
+        if job.project != project:
+            raise NotFound(f"there is no job {job_id!r} in project {project!r}")
+        return job

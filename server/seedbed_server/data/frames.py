@@ -1,0 +1,39 @@
+"""What holds for every table, whatever format it was read from."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+
+class BadTable(Exception):  # noqa: N818
+    """Why a file cannot be read as a table. The text goes on after the file's name."""
+
+
+def check_columns(names: Sequence[str], max_columns: int) -> None:
+    """Refuses too many columns and such as have the same name."""
+    if len(names) > max_columns:
+        raise BadTable(f"has {len(names):,} columns; at most {max_columns:,} are read")
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        named = ", ".join(map(repr, twice[:5]))
+        more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
+        raise BadTable(f"has several columns named {named}{more}; rename all but one")
+
+
+def to_frame(table: Any) -> pd.DataFrame:
+    """An Arrow table as a frame with rows numbered from 0; dates become datetimes, dictionaries
+    categories."""
+    frame: pd.DataFrame = table.to_pandas(date_as_object=False, ignore_metadata=True)
+    return frame
+
+
+def closest(name: str, names: Sequence[str]) -> str:
+    """`; did you mean 'x'?` where a name is close to one there is, else nothing."""
+    lowered = {n.lower(): n for n in names}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return f"; did you mean {lowered[found[0]]!r}?" if found else ""

@@ -1,0 +1,161 @@
+"""Folders and archives as trees of files: which splits they have, and what they look like."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from seedbed_server.data import archives, tables
+from seedbed_server.data.folders import is_ignored
+from seedbed_server.data.references import Policy, ResolvedSource
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}
+IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+
+# Files that come with data and are none.
+_NOTES = (".txt", ".md", ".rst", ".pdf", ".html", ".json", ".yaml", ".yml", ".xml", ".py", "")
+_MASKS = re.compile(r"masks?|labels?|annotations?|annots?|segmentations?|gt|ground_?truth")
+_WORD = re.compile(r"[^a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in a tree. `name` is its path without a folder that wraps the whole tree; `inner` is
+    its path in its split, or the same where it lies in none; `split` is empty there. `read(limit)`
+    returns its bytes, or raises OSError."""
+
+    name: str
+    inner: str
+    split: str
+    read: Callable[[int], bytes] = field(repr=False)
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name.lower()).suffix
+
+    @property
+    def is_image(self) -> bool:
+        return self.suffix in IMAGES
+
+    @property
+    def is_table(self) -> bool:
+        return tables.is_table(self.name) and self.suffix != ".txt"
+
+    @property
+    def is_note(self) -> bool:
+        return self.suffix in _NOTES
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is a piece of data by itself."""
+        return not self.is_table and not self.is_note
+
+
+def open_tree(source: ResolvedSource, policy: Policy) -> list[Entry]:
+    """The files of a folder or archive, sorted by name, without what systems put beside data.
+
+    Raises InvalidArgument as `list_files` and `open_archive` do.
+    """
+    assert source.path is not None
+    if source.path.is_dir():
+        return _in_splits({name: partial(_read_file, path) for name, path in source.files()})
+    members = archives.open_archive(source.path, policy, source.field)
+    return _in_splits({m.name: m.read for m in members if not is_ignored(m.name)})
+
+
+def in_split(entries: Sequence[Entry], split: str) -> list[Entry]:
+    """What a tree that was said to be one split holds of it: the folder of that name where it has
+    one, the contents of the only split folder, or everything."""
+    there = {entry.split for entry in entries} - {""}
+    wanted = split if split in there else next(iter(there)) if len(there) == 1 else ""
+    if wanted:
+        entries = [entry for entry in entries if entry.split == wanted]
+        return [replace(entry, name=entry.inner, split=split) for entry in entries]
+    return [replace(entry, inner=entry.name, split=split) for entry in entries]
+
+
+def by_folders(entries: Sequence[Entry], said: Collection[str]) -> list[Entry]:
+    """What a tree holds by the names of its folders, without the splits that other sources are said
+    to be. What lies in no split folder is training data, or left out where there is a `train/`;
+    tables stay, as their names may say what they are for."""
+    beside = "" if any(entry.split == "train" for entry in entries) else "train"
+    kept = []
+    for entry in entries:
+        split = entry.split or ("" if entry.is_table else beside)
+        if (entry.split and entry.split not in said) or (
+            not entry.split and (split or entry.is_table)
+        ):
+            kept.append(replace(entry, split=split))
+    return kept
+
+
+def split_of_name(name: str) -> str:
+    """The split that a file's name speaks of, as in `adult-train.csv`; else empty."""
+    words = _WORD.split(PurePosixPath(name.lower()).stem)
+    found = {SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS}
+    return found.pop() if len(found) == 1 else ""
+
+
+def class_of(name: str) -> str:
+    """The folder a file lies in, which is its class; empty at the top."""
+    return PurePosixPath(name).parent.name
+
+
+def are_class_folders(entries: Sequence[Entry]) -> bool:
+    """Whether a split's files are pictures in folders that are their classes. Notes beside them do
+    not matter; folders of pictures and masks are no classes."""
+    items = [entry for entry in entries if entry.is_item]
+    if not items or not all(entry.is_image and class_of(entry.inner) for entry in items):
+        return False
+    folders = Counter(class_of(entry.inner).lower() for entry in items)
+    return not any(_MASKS.fullmatch(folder) for folder in folders) or not _are_pairs(items)
+
+
+def _are_pairs(entries: Sequence[Entry]) -> bool:
+    """Whether most names occur in more than one folder, as those of a picture and its mask do."""
+    stems = Counter(PurePosixPath(entry.inner).stem for entry in entries)
+    return sum(count > 1 for count in stems.values()) * 2 > len(stems)
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(f"has more than {limit:,} bytes, which are the most that are read")
+    return data
+
+
+def _in_splits(files: Mapping[str, Callable[[int], bytes]]) -> list[Entry]:
+    entries = []
+    for original, name in zip(sorted(files), _unwrapped(sorted(files)), strict=True):
+        top, _, rest = name.partition("/")
+        split = SPLIT_FOLDERS.get(top.lower(), "") if rest else ""
+        entries.append(Entry(name, rest if split else name, split, files[original]))
+    return entries
+
+
+def _unwrapped(names: list[str]) -> list[str]:
+    """Without the one folder that holds everything, where that is not a split or a class."""
+    tops = {name.partition("/")[0] for name in names}
+    if len(tops) != 1 or next(iter(tops)).lower() in SPLIT_FOLDERS:
+        return names
+    inner = [name.partition("/")[2] for name in names]
+    has_folders = all("/" in name for name in inner)
+    splits = any(n.partition("/")[0].lower() in SPLIT_FOLDERS for n in inner if "/" in n)
+    has_tables = any(tables.is_table(n) for n in inner)
+    if all(inner) and (has_folders or splits or has_tables):
+        return inner
+    return names

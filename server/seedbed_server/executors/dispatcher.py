@@ -1,0 +1,200 @@
+"""Gives queued jobs to free slots, the oldest first, and sees every worker to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from seedbed_sdk.errors import SeedbedError
+from seedbed_server.data.references import Policy
+from seedbed_server.executors.assignment import Assignment
+from seedbed_server.executors.local import Worker
+from seedbed_server.executors.processes import describe_exit
+from seedbed_server.jobs.values import Job
+from seedbed_server.store import Files, Store
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place where one job runs."""
+
+    device: str
+    threads: int
+
+
+def make_slots(devices: str, workers: int, *, cpus: int, cuda: int) -> list[Slot]:
+    """One slot an accelerator, or `workers` on the CPU; the processors are divided among them.
+
+    `devices` is `auto`, `cpu`, or the accelerators to use, joined by commas.
+    """
+    if devices == "auto":
+        names = [f"cuda:{index}" for index in range(cuda)]
+    else:
+        names = [] if devices == "cpu" else devices.split(",")
+    names = names or ["cpu"] * workers
+    return [Slot(name, max(1, cpus // len(names))) for name in names]
+
+
+@dataclass
+class _Running:
+    """A job that was leased. `worker` is None while its process starts."""
+
+    job: Job
+    slot: Slot
+    worker: Worker | None = None
+    cancelled: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Dispatcher:
+    """Runs jobs. `notify(job_id)` is called on the event loop when a job's rows have changed."""
+
+    def __init__(
+        self,
+        store: Store,
+        files: Files,
+        *,
+        driver: str,
+        policy: Policy,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._driver = driver
+        self._policy = policy
+        self._notify = notify
+        self._wake = asyncio.Event()
+        self._running: dict[str, _Running] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is at work."""
+        return bool(self._running)
+
+    def wake(self) -> None:
+        """Says that there may be a queued job."""
+        self._wake.set()
+
+    async def run(self, slots: Sequence[Slot]) -> None:
+        """Leases jobs to the slots until it is cancelled."""
+        free = list(slots)
+        while True:
+            self._wake.clear()
+            while free and not self._closing:
+                job = await asyncio.to_thread(self._store.jobs.lease)
+                if job is None:
+                    break
+                slot = free.pop(0)
+                self._begin(job, slot, free)
+            try:
+                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    def stop(self, job_id: str) -> None:
+        """Tells the job's worker, where there is one, to finish now and keep the best so far. One
+        that is just starting reads it from its row."""
+        running = self._running.get(job_id)
+        if running is not None and running.worker is not None:
+            running.worker.stop()
+
+    async def cancel(self, job_id: str) -> None:
+        """Ends the job's worker; returns once it is gone. The row must say CANCELLED by then."""
+        running = self._running.get(job_id)
+        if running is None:
+            return
+        running.cancelled = True
+        if running.worker is not None:
+            await running.worker.cancel()
+        await running.ended.wait()
+
+    async def close(self) -> None:
+        """Ends all workers; their jobs go back in the queue for the next start."""
+        self._closing = True
+        await asyncio.gather(*(self.cancel(job_id) for job_id in list(self._running)))
+        await asyncio.to_thread(
+            self._store.jobs.requeue_active, "the server was stopped during the trial"
+        )
+
+    def _begin(self, job: Job, slot: Slot, free: list[Slot]) -> None:
+        running = self._running[job.id] = _Running(job, slot)
+
+        async def work() -> None:
+            try:
+                await self._work(running)
+            except Exception:
+                log.exception("dispatch_failed", job=job.id)
+                raise
+            finally:
+                del self._running[job.id]
+                free.append(slot)
+                running.ended.set()
+                self._notify(job.id)
+                self.wake()
+
+        task = asyncio.create_task(work(), name=f"job-{job.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, running: _Running) -> None:
+        job = running.job
+        self._notify(job.id)
+        log.info("job_leased", job=job.id, attempt=job.attempt, device=running.slot.device)
+        assignment = Assignment(
+            job_id=job.id,
+            attempt=job.attempt,
+            database_url=self._store.url,
+            data_dir=self._files.root,
+            threads=running.slot.threads,
+            device=running.slot.device,
+            policy=self._policy,
+        )
+        try:
+            worker = await Worker.start(assignment, self._driver, lambda: self._notify(job.id))
+        except OSError as error:
+            log.error("worker_not_started", job=job.id, why=str(error))
+            await self._record_death(job, f"could not be started: {error}")
+            return
+        running.worker = worker
+        try:
+            if running.cancelled:
+                await worker.cancel()
+            elif (await asyncio.to_thread(self._store.jobs.get, job.id)).stop_requested:
+                worker.stop()
+            status = await worker.wait()
+        finally:
+            worker.close()
+        log.info("worker_ended", job=job.id, attempt=job.attempt, how=describe_exit(status))
+        await asyncio.to_thread(self._files.drop_unpublished, job.id)
+        if not self._closing:
+            await self._record_death(job, describe_exit(status))
+            await asyncio.to_thread(self._drop_scratch, job.id)
+
+    def _drop_scratch(self, job_id: str) -> None:
+        """Of an ended job; one that goes on with another worker keeps it."""
+        if job_id not in self._store.jobs.unfinished():
+            self._files.drop_scratch(job_id)
+
+    async def _record_death(self, job: Job, how: str) -> None:
+        """Does nothing where the worker had ended its job, or lost it."""
+        while True:
+            try:
+                after = await asyncio.to_thread(
+                    self._store.jobs.worker_died, job.id, job.attempt, how
+                )
+                break
+            except SeedbedError as error:
+                # Such as a full disk. The job must not stay as if it were at work.
+                log.error("death_not_recorded", job=job.id, why=error.message)
+                await asyncio.sleep(POLL_SECONDS)
+        if after is not None:
+            log.warning("worker_died", job=job.id, how=how, deaths=after.deaths, state=after.state)

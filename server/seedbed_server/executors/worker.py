@@ -1,0 +1,71 @@
+"""The process that works on one job."""
+
+from __future__ import annotations
+
+import traceback
+from importlib import import_module
+from multiprocessing.connection import Connection
+
+import structlog
+
+from seedbed_sdk.errors import SeedbedError
+from seedbed_server import logs
+from seedbed_server.errors import LeaseLost
+from seedbed_server.executors.assignment import Assignment, Control
+from seedbed_server.executors.processes import enter_child, leave_child, limit_threads
+from seedbed_server.jobs.session import JobSession
+from seedbed_server.store import Store
+
+log = structlog.get_logger()
+
+
+def work(assignment: Assignment, driver: str, orders: Connection, notices: Connection) -> None:
+    """Runs the driver for one attempt, in a fresh child process, and ends the process.
+
+    `driver` is `module:function`, called with the assignment and a Control. Whatever it raises
+    becomes the job's error.
+    """
+    enter_child()
+    logs.configure()
+    structlog.contextvars.bind_contextvars(job=assignment.job_id, attempt=assignment.attempt)
+    control = Control(orders, notices)
+    limit_threads(assignment.threads)
+    store = Store(assignment.database_url)
+    session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
+    status = 0
+    try:
+        _run(assignment, driver, control, session)
+    except LeaseLost as error:
+        log.info("lease_lost", why=error.message)
+    except Exception:  # noqa: BLE001 - the database cannot be written; the parent takes it from here
+        log.error("worker_failed", traceback=traceback.format_exc())
+        status = 1
+    control.notify()
+    store.close()
+    leave_child(status)
+
+
+def _run(assignment: Assignment, driver: str, control: Control, session: JobSession) -> None:
+    if session.job().stop_requested:
+        control.request_stop()
+    try:
+        module, function = driver.split(":")
+        getattr(import_module(module), function)(assignment, control)
+    except LeaseLost:
+        raise
+    except SeedbedError as error:
+        log.warning("job_failed", reason=error.reason, why=error.message)
+        session.fail(error)
+    except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+        log.error("job_failed", traceback=traceback.format_exc())
+        session.fail(internal_error("internal error in the worker", error))
+    else:
+        if not session.job().state.ended:
+            session.fail(
+                SeedbedError(f"{driver} returned without ending the job", reason="INTERNAL")
+            )
+
+
+def internal_error(where: str, error: BaseException) -> SeedbedError:
+    """An unforeseen exception as an error that may be shown: its type and text, no traceback."""
+    return SeedbedError(f"{where}: {type(error).__name__}: {error}")

@@ -1,0 +1,34 @@
+"""Where a dataset's data really lies: references to other datasets followed to files and URIs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seedbed_server.data.references import DataSource
+from seedbed_server.store import DATASET_SCHEME, Dataset, Files, Store
+
+
+def sources_of(dataset: Dataset, store: Store, files: Files) -> tuple[DataSource, ...]:
+    """The sources of a dataset that name no dataset; an uploaded one has its file's path.
+
+    Raises NotFound for a reference to a dataset that was deleted.
+    """
+    if dataset.upload_file:
+        return (DataSource(str(files.uploaded(dataset.id, dataset.upload_file))),)
+    return expand(dataset.sources, store, files)
+
+
+def expand(sources: Sequence[DataSource], store: Store, files: Files) -> tuple[DataSource, ...]:
+    """Sources that name no dataset. A reference is a URI `dataset:ID`; its split, where it has one,
+    goes for all of that dataset. Raises NotFound for one that was deleted."""
+    expanded: list[DataSource] = []
+    for source in sources:
+        if not source.uri.startswith(DATASET_SCHEME):
+            expanded.append(source)
+            continue
+        dataset = store.datasets.get(source.uri.removeprefix(DATASET_SCHEME))
+        expanded += [
+            DataSource(inner.uri, source.split or inner.split)
+            for inner in sources_of(dataset, store, files)
+        ]
+    return tuple(expanded)

@@ -1,0 +1,130 @@
+"""Starts the service, and ends it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+from pydantic import ValidationError
+
+from seedbed_server import __version__, logs
+from seedbed_server.errors import StartupError
+from seedbed_server.executors.processes import end_children, start_fork_server
+from seedbed_server.settings import Settings, require_safe_address
+from seedbed_server.store import Files
+
+log = structlog.get_logger()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--address", help="HOST:PORT (port 0 takes a free one) or unix:PATH.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Database, uploads and models.")
+@click.option(
+    "--allow-root",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A folder whose files datasets may name by path; may be repeated.",
+)
+@click.option("--workers", type=int, help="Jobs that run at once without an accelerator.")
+@click.option("--devices", help="`auto`, `cpu`, or accelerators such as `cuda:0,cuda:1`.")
+@click.option("--idle-exit", type=float, help="Exit after so many seconds without work.")
+@click.option("--ready-line", type=click.Choice(["text", "json"]), help="Form of the ready line.")
+@click.option("--insecure", is_flag=True, default=None, help="Allow addresses others can reach.")
+def main(**options: Any) -> None:
+    """Serve seedbed: models from data, over gRPC. Every option is a variable SEEDBED_… too."""
+    given = {k: v for k, v in options.items() if v is not None and v != ()}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "--" + "-".join(str(part) for part in problem["loc"]).replace("_", "-")
+            click.echo(f"seedbed: {name}: {problem['msg']}, got {problem['input']!r}", err=True)
+        sys.exit(2)
+    sys.exit(serve(settings))
+
+
+def serve(settings: Settings) -> int:
+    """Serves until a signal or, with `idle_exit`, until there is nothing to do; the exit status.
+
+    SIGTERM and SIGINT end it in order: jobs at work go back in the queue for the next start. After
+    SIGHUP it ends as soon as it is idle. Must be called on the main thread of a process that has no
+    gRPC objects yet.
+    """
+    logs.configure()
+    files = Files(settings.data_dir)
+    try:
+        require_safe_address(settings.address, settings.insecure)
+        files.create()
+        lock = files.lock()
+    except StartupError as error:
+        print(f"seedbed: {error.message}", file=sys.stderr)  # noqa: T201
+        return 1
+    start_fork_server(settings.preload)
+    try:
+        asyncio.run(_serve(settings, files))
+    except StartupError as error:
+        print(f"seedbed: {error.message}", file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        end_children()
+        os.close(lock)
+    return 0
+
+
+async def _serve(settings: Settings, files: Files) -> None:
+    # Imported only now: the fork server is running, so gRPC may be loaded.
+    from seedbed_server.service import Service
+
+    ending = asyncio.Event()
+    hang_up = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    loop.add_signal_handler(signal.SIGHUP, hang_up.set)
+    service = Service(settings, files)
+    try:
+        await service.start()
+        _announce(settings, files, service.address)
+        await _first(ending.wait, lambda: service.idle(hang_up))
+    finally:
+        log.info("server_stopping")
+        files.remove_server_info()
+        await service.stop()
+
+
+async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Returns when one of them has; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait()) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def _announce(settings: Settings, files: Files, address: str) -> None:
+    info = {
+        "address": address,
+        "pid": os.getpid(),
+        "allowed_roots": [str(root) for root in settings.allow_root],
+        "version": __version__,
+    }
+    files.write_server_info(info)
+    log.info("server_ready", **info)
+    text = f"seedbed {__version__} serving on {address}, data in {files.root}"
+    if settings.ready_line == "json":
+        text = json.dumps({"event": "ready", "data_dir": str(files.root), **info})
+    print(text, flush=True)  # noqa: T201

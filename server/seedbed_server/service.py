@@ -1,0 +1,160 @@
+"""The running service: its rooms, and the tasks that keep them going."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from seedbed_sdk.errors import SeedbedError
+from seedbed_server.api.interceptor import Activity
+from seedbed_server.api.rooms import Rooms
+from seedbed_server.api.server import Server
+from seedbed_server.api.watching import Watching
+from seedbed_server.catalogue import Catalogue
+from seedbed_server.data.references import Policy
+from seedbed_server.executors.call_pool import CallPool
+from seedbed_server.executors.calls import CALLS
+from seedbed_server.executors.dispatcher import Dispatcher, make_slots
+from seedbed_server.executors.hardware import cpu_count
+from seedbed_server.serving.front import PredictionFront
+from seedbed_server.settings import Settings
+from seedbed_server.store import Files, Store
+from seedbed_server.store.values import now
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 2.0
+IDLE_POLL_SECONDS = 0.1
+UPLOADS_KEPT = timedelta(days=1)
+
+
+class Service:
+    """Built, started and stopped once, on one event loop."""
+
+    def __init__(self, settings: Settings, files: Files) -> None:
+        self._settings = settings
+        self._files = files
+        self._activity = Activity()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.address = ""
+
+    async def start(self) -> None:
+        """Recovers what an earlier server left, and serves. Raises StartupError."""
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(16, thread_name_prefix="blocking")
+        )
+        store = Store(self._files.database_url)
+        await asyncio.to_thread(_recover, store, self._files)
+        self._rooms = _build_rooms(self._settings, self._files, store)
+        self._server = Server(self._rooms, self._activity)
+        await self._server.start(self._settings.address)
+        self.address = self._server.address
+        self._rooms.catalogue.start()
+        self._keep_going("dispatcher", self._dispatch())
+        self._keep_going("watching", self._rooms.watching.run())
+
+    async def idle(self, hang_up: asyncio.Event) -> None:
+        """Returns when there has been nothing to do for the time set, or at all after `hang_up`;
+        never without either. Raises what ended a part of the service."""
+        while True:
+            if self._failed.done():
+                self._failed.result()
+            limit = 0.0 if hang_up.is_set() else self._settings.idle_exit
+            if limit is not None and await self._idle_for(limit):
+                log.info("server_idle", seconds=limit)
+                return
+            await asyncio.wait(
+                [self._failed], timeout=IDLE_POLL_SECONDS if limit is not None else 1.0
+            )
+
+    async def _idle_for(self, seconds: float) -> bool:
+        if self._rooms.dispatcher.busy or self._activity.busy:
+            self._activity.touch()
+            return False
+        if self._activity.idle_seconds() < seconds:
+            return False
+        unfinished = await asyncio.to_thread(self._rooms.store.jobs.unfinished)
+        if unfinished:
+            self._activity.touch()
+        return not unfinished and not self._activity.busy
+
+    async def stop(self) -> None:
+        """Ends watches, calls, workers and the rest; jobs at work go back in the queue."""
+        if not hasattr(self, "_server"):
+            return
+        rooms = self._rooms
+        rooms.watching.close()
+        stopping = asyncio.create_task(self._server.stop(GRACE_SECONDS))
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await rooms.dispatcher.close()
+        rooms.calls.close()
+        await stopping
+        await asyncio.to_thread(rooms.store.close)
+
+    async def _dispatch(self) -> None:
+        """Finds out what there is to run on, which also waits until workers start quickly: a job's
+        clock begins when it is leased."""
+        settings, rooms = self._settings, self._rooms
+        cuda = 0
+        try:
+            hardware = await rooms.calls.call("hardware", {}, timeout=120.0)
+            cuda = hardware["cuda"]
+        except SeedbedError as error:
+            log.error("hardware_unknown", why=error.message)
+        slots = make_slots(settings.devices, settings.workers, cpus=cpu_count(), cuda=cuda)
+        log.info("slots", slots=[f"{s.device} ({s.threads} threads)" for s in slots])
+        await rooms.dispatcher.run(slots)
+
+    def _keep_going(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._note_end)
+        self._tasks.append(task)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A part that ends by itself ends the service: half a service helps nobody."""
+        if not task.cancelled() and not self._failed.done():
+            self._failed.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+
+
+def _recover(store: Store, files: Files) -> None:
+    store.migrate()
+    requeued = store.jobs.requeue_active("the server was stopped during the trial")
+    for upload in store.uploads.drop_unfinished(now() - UPLOADS_KEPT):
+        log.info("upload_dropped", upload=upload)
+    store.forget_requests()
+    files.sweep(
+        datasets=store.datasets.ids(),
+        models=store.models.folders(),
+        jobs=store.jobs.unfinished(),
+    )
+    if requeued:
+        log.info("jobs_requeued", jobs=list(requeued))
+
+
+def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
+    policy = Policy(allowed_roots=settings.allow_root, uploads=files.uploads)
+    calls = CallPool({**CALLS, **settings.calls}, threads=cpu_count())
+    watching = Watching(store)
+    return Rooms(
+        settings=settings,
+        files=files,
+        store=store,
+        policy=policy,
+        calls=calls,
+        catalogue=Catalogue(calls, files.cache),
+        dispatcher=Dispatcher(
+            store, files, driver=settings.driver, policy=policy, notify=watching.notify
+        ),
+        watching=watching,
+        predictions=PredictionFront(calls, store, files, timeout=settings.predict_timeout),
+    )
