@@ -88,7 +88,7 @@ class EmbeddedServer:
     """The server of a data directory. `ensure` finds or starts it, `close` lets it go.
 
     `started` is true while the server is one that this object started. `announce` is called with
-    the data directory each time one is started.
+    the data directory the first time that one is started.
     """
 
     def __init__(

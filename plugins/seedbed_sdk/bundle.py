@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed_sdk.blocks.base import Field, Prediction
+from seedbed_sdk.blocks.base import Prediction
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from seedbed_sdk.space import Parameters
@@ -43,7 +43,7 @@ class Predictor:
         """
         if not examples:
             return []
-        _check_columns(examples, self.block.fields())
+        _check_columns(examples, self.block)
         items = _frame(examples, [field.name for field in self.block.fields()])
         arrays, problems = self.block.encode_examples(items)
         if problems:
@@ -119,8 +119,10 @@ def open_bundle(
     return Predictor(block, trainer, manifest)
 
 
-def _check_columns(examples: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> None:
-    names = {field.name for field in fields}
+def _check_columns(examples: Sequence[Mapping[str, Any]], block: DataBlock) -> None:
+    """Columns that the training data had and the model does not use may be there or not."""
+    names = {field.name for field in block.fields()}
+    ignored = {name for part in block.inputs for name in part.ignored}
     violations = []
     for index, example in enumerate(examples):
         for name in sorted(names - example.keys()):
@@ -130,7 +132,7 @@ def _check_columns(examples: Sequence[Mapping[str, Any]], fields: Sequence[Field
                     "missing; give every column the model was trained on, null where unknown",
                 )
             )
-        for name in sorted(example.keys() - names):
+        for name in sorted(example.keys() - names - ignored):
             violations.append(
                 FieldViolation(
                     f'examples[{index}].fields["{name}"]',

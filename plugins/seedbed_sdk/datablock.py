@@ -70,12 +70,11 @@ class DataBlock:
         kept_items: dict[str, pd.DataFrame] = {}
         problems: dict[str, Sequence[ItemProblem]] = {}
         targets = {split: self.target.encode(items) for split, items in self.items.items()}
-        usable = {
-            split: items.drop(index=items.index[[p.position for p in targets[split].problems]])
-            for split, items in self.items.items()
-        }
+        unlabelled = [problem.position for problem in targets["train"].problems]
+        labelled = np.setdiff1d(np.arange(len(self.items["train"])), unlabelled)
+        fitted_on = self.items["train"].iloc[labelled].drop(columns=list(self.target.columns))
         for block in self.inputs:
-            block.fit(usable["train"])
+            block.fit(fitted_on)
         for split, items in self.items.items():
             arrays, good, bad = self._encode(split, items, targets[split])
             encoded[split] = arrays

@@ -112,6 +112,7 @@ class Learner:
         self.epochs_since_best = 0
         self.best_state: dict[str, torch.Tensor] | None = None
         self.micro_batch = config.batch_size
+        self.fitting = False
         self._global_rng: torch.Tensor | None = None
         self._planned_at = -math.inf
         self._predict_seconds: float | None = None
@@ -130,11 +131,12 @@ class Learner:
         batch_size = min(self.config.batch_size, len(target))
         if self.total_steps == 0:
             self.total_steps = self.config.epochs * steps_per_epoch
-        affordable = self.step + run.samples_left() // batch_size
+        affordable = self.step + run.samples_left() / batch_size
         self.total_steps = int(min(self.total_steps, max(affordable, self.step + 1)))
         self._restore_global_rng()
         self._valid_count = len(data.valid)
         pace = Pace()
+        self.fitting = True
         for callback in self.callbacks:
             callback.before_fit(self)
         while self.step < self.total_steps:
@@ -280,6 +282,7 @@ class Learner:
         return self.config.patience is not None and self.epochs_since_best >= self.config.patience
 
     def _keep_best(self) -> None:
+        self.fitting = False
         if self.best_state is not None:
             self.network.load_state_dict(self.best_state)
 
@@ -290,7 +293,7 @@ class Learner:
 
     def predict(self, inputs: Arrays) -> Array:
         """Activated outputs [N, output size] as float32, of the averaged weights while training."""
-        network = self._scored() if self.epoch else self.network
+        network = self._scored() if self.fitting else self.network
         network.eval()
         count = len(next(iter(inputs.values())))
         parts = []

@@ -84,7 +84,12 @@ class ConvUnit(nn.Module):
             near = (self.kernel - 2) // 2
             x = F.pad(x, (near, near + 1, near, near + 1))
             pad = 0
-        x = F.conv2d(x, weight, bias, self.stride, pad, 1, self.groups)
+        # Asking for a bias gradient makes the library compute the weight's too, which is what a
+        # fixed depthwise filter is meant to save; so the bias is added by itself there.
+        fixed = not self.weight.requires_grad and self.beta.requires_grad
+        x = F.conv2d(x, weight, None if fixed else bias, self.stride, pad, 1, self.groups)
+        if fixed:
+            x = x + bias.view(1, -1, 1, 1)
         if self.active:
             x = F.relu6(x)
         return x.permute(0, 2, 3, 1)

@@ -110,13 +110,13 @@ class Catalogue:
         file = self._folder / f"catalogue-{await asyncio.to_thread(_installed_plugins)}.json"
         kept = await asyncio.to_thread(_read, file)
         if kept is not None:
-            return _contents(kept)
+            return read_contents(kept)
         described = await self._calls.call("catalogue", {}, timeout=TIMEOUT_SECONDS)
         if not described["problems"]:
             # What mends a plugin, such as a missing library, need not show in the file's name.
             await asyncio.to_thread(_keep, file, described)
         log.info("catalogue_loaded", tasks=[task["name"] for task in described["tasks"]])
-        return _contents(described)
+        return read_contents(described)
 
 
 def _installed_plugins() -> str:
@@ -158,7 +158,8 @@ def _keep(file: Path, described: Mapping[str, Any]) -> None:
     write_text(file, json.dumps(described))
 
 
-def _contents(described: Mapping[str, Any]) -> Contents:
+def read_contents(described: Mapping[str, Any]) -> Contents:
+    """What `plugins.describe` returns, as values."""
     tasks = sorted((_task(task) for task in described["tasks"]), key=lambda t: t.name)
     problems = tuple(
         ProblemInfo(p["plugin"], p["package"], p["message"]) for p in described["problems"]

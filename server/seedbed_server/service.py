@@ -107,7 +107,8 @@ class Service:
         settings, rooms = self._settings, self._rooms
         cuda = 0
         try:
-            hardware = await rooms.calls.call("hardware", {}, timeout=120.0)
+            wanted = {"accelerators": settings.devices == "auto"}
+            hardware = await rooms.calls.call("hardware", wanted, timeout=120.0)
             cuda = hardware["cuda"]
         except SeedbedError as error:
             log.error("hardware_unknown", why=error.message)

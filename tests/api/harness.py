@@ -58,7 +58,9 @@ class Harness:
 
     def job(self, dataset: str, trials: int = 1, **options: Any) -> jobs_pb2.Job:
         """A new job of the task `tiny`."""
-        return self.jobs.CreateJob(jobs_pb2.CreateJobRequest(job=wanted(dataset, trials, **options)))
+        return self.jobs.CreateJob(
+            jobs_pb2.CreateJobRequest(job=wanted(dataset, trials, **options))
+        )
 
     def events(self, name: str, after: int = 0) -> list[jobs_pb2.JobEvent]:
         """All events of a job until its end, heartbeats left out."""
@@ -69,7 +71,7 @@ class Harness:
         """Watches a job until an event of a kind comes."""
         stream = self.jobs.WatchJob(jobs_pb2.WatchJobRequest(name=name), timeout=30)
         for event in stream:
-            if event.HasField(kind):
+            if event.WhichOneof("event") == kind:
                 stream.cancel()
                 return event
         raise AssertionError(f"no {kind} came")
@@ -144,7 +146,7 @@ class Refusal:
 
     def __init__(self, error: grpc.RpcError) -> None:
         self.code: grpc.StatusCode = error.code()
-        self.message: str = error.details()
+        self.message: str = error.details() or ""
         self.reason = ""
         self.metadata: dict[str, str] = {}
         self.violations: dict[str, str] = {}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed import InvalidArgument
+from seedbed.v1 import values_pb2
 from seedbed.values import (
     PythonValue,
     from_duration,
@@ -20,7 +21,6 @@ from seedbed.values import (
     to_struct,
     to_value,
 )
-from seedbed.v1 import values_pb2
 
 scalars = (
     st.none()

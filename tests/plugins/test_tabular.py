@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from seedbed_sdk.blocks import CategoryBlock, RegressionBlock, TabularBlock
@@ -15,10 +17,11 @@ from seedbed_sdk.datablock import DataBlock, PreparedData
 from seedbed_sdk.dataset import Dataset, DataSplit
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.metrics import METRICS
+from seedbed_sdk.testing import RecordingRun
 from seedbed_sdk.trainer import Architecture, Blueprint, Data, Hardware, Interrupted
 from seedbed_tabular.catalogue import ARCHITECTURES, BOOSTING, LINEAR, NETWORK
+from seedbed_tabular.network import TabularNetwork
 from seedbed_tabular.task import TabularOptions, TabularTask
-from tests.sdk.runs import RecordingRun
 
 FOLDER = Path(os.environ.get("SEEDBED_DATA", "../shared/data"))
 LOADERS = {"breast_cancer": load_breast_cancer, "wine": load_wine, "diabetes": load_diabetes}
@@ -37,6 +40,20 @@ def prepared(name: str, seed: int = 0) -> tuple[DataBlock, PreparedData, Data]:
 
 def settings(architecture: Architecture, **changes: object) -> dict[str, object]:
     return {**architecture.portfolio[0], **changes}
+
+
+def recording(trial: Data, stop_after: int | None = None, samples: float = np.inf) -> RecordingRun:
+    """A run scored by accuracy."""
+    return RecordingRun(METRICS["accuracy"], trial.valid.target, stop_after, samples=samples)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small networks are no faster on several threads, and far slower where cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 # --- the task ------------------------------------------------------------------------------------
@@ -78,7 +95,7 @@ def test_a_usual_name_is_taken_as_the_target() -> None:
             {"income": list("xyxyxy")},
             "incme",
             "UNKNOWN_COLUMN",
-            "no column 'incme'; did you mean 'income'? the columns are 'age', 'city', 'income'",
+            "no column 'incme'; did you mean 'income'?; the columns are 'age', 'city', 'income'",
         ),
         ({}, "", "TARGET_NOT_NAMED", "name the column to predict: none has a usual name"),
         (
@@ -87,12 +104,6 @@ def test_a_usual_name_is_taken_as_the_target() -> None:
             "TARGET_NOT_NAMED",
             "name the column to predict: 'y', 'class' could each be it",
         ),
-        (
-            {"goal": [f"a long remark about item {i}" for i in range(6)]},
-            "goal",
-            "TARGET_UNSUITABLE",
-            "free text",
-        ),
         ({"goal": pd.date_range("2020", periods=6)}, "goal", "TARGET_UNSUITABLE", "holds dates"),
     ],
 )
@@ -100,18 +111,18 @@ def test_a_target_that_will_not_do(
     extra: dict[str, object], target: str, reason: str, message: str
 ) -> None:
     table = small(**extra)
-    if reason == "TARGET_UNSUITABLE":
-        table = pd.concat([table] * 1 + [table.assign(**_renumbered(table, i)) for i in range(5)])
     with pytest.raises(InvalidArgument) as caught:
         block_for(table, target)
     (violation,) = caught.value.violations
     assert (violation.field, caught.value.reason) == ("job.target", reason)
-    assert message in violation.description.replace("?;", "?")
+    assert message in violation.description
 
 
-def _renumbered(table: pd.DataFrame, i: int) -> dict[str, object]:
-    goal = table["goal"]
-    return {"goal": goal if goal.dtype.kind == "M" else goal + f" and copy {i}"}
+def test_free_text_is_no_target_unless_told() -> None:
+    table = pd.DataFrame({"a": range(40), "note": [f"a remark about item {i}" for i in range(40)]})
+    with pytest.raises(InvalidArgument, match="'note' holds free text"):
+        block_for(table, "note")
+    assert isinstance(block_for(table, "note", target_type="category").target, CategoryBlock)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +159,7 @@ def test_a_test_table_may_have_more_columns_and_not_fewer() -> None:
     task, options = TabularTask(), TabularOptions()
     more = task.data_block(Dataset.from_frame(train, train.assign(extra=1)), "y", options)
     assert list(more.items["test"].columns) == ["age", "city", "y"]
-    with pytest.raises(
-        InvalidArgument, match="the test split has no column 'age', which the train"
-    ):
+    with pytest.raises(InvalidArgument, match="the test split has no column 'age', which"):
         task.data_block(Dataset.from_frame(train, train.drop(columns="age")), "y", options)
 
 
@@ -177,6 +186,8 @@ def test_a_baseline_is_there_and_portfolios_lie_in_their_spaces() -> None:
         for setting in architecture.portfolio:
             assert setting.keys() == architecture.space.keys()
             assert all(setting[name] in domain for name, domain in architecture.space.items())
+    for architecture in (BOOSTING, NETWORK):
+        assert {"learning_rate", "epochs"} <= architecture.space.keys()
 
 
 @EVERY
@@ -190,13 +201,13 @@ def test_learns(
     block, data, trial = prepared(name)
     blueprint = Blueprint(block, settings(architecture), Hardware(threads=1), seed=3)
     trainer = architecture.build(blueprint)
-    run = RecordingRun(metric, block, trial)
+    run = RecordingRun(METRICS[metric], trial.valid.target)
     trainer.fit(trial, run)
     outputs = trainer.predict(data.test.inputs)
     assert METRICS[metric].compute(data.test.target, outputs) >= at_least
     # The best reported state is the one that is kept.
     kept = METRICS[metric].compute(trial.valid.target, trainer.predict(trial.valid.inputs))
-    assert kept == pytest.approx(run.best)
+    assert kept == pytest.approx(run.best_score)
 
     trainer.save(tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} <= {".safetensors", ".json", ".txt"}
@@ -206,8 +217,8 @@ def test_learns(
     np.testing.assert_allclose(loaded.predict(data.test.inputs), outputs, rtol=1e-6, atol=1e-7)
 
     again = architecture.build(blueprint)
-    second = RecordingRun(metric, block, Data(data.train, data.valid))
-    again.fit(second.data, second)
+    second = RecordingRun(METRICS[metric], data.valid.target)
+    again.fit(Data(data.train, data.valid), second)
     assert second.scores == run.scores
     np.testing.assert_array_equal(again.predict(data.test.inputs), outputs)
 
@@ -217,7 +228,7 @@ def test_the_linear_baseline_is_good_on_breast_cancer() -> None:
     for seed in range(3):
         block, data, trial = prepared("breast_cancer", seed)
         trainer = LINEAR.build(Blueprint(block, settings(LINEAR)))
-        trainer.fit(trial, RecordingRun("", block, trial))
+        trainer.fit(trial, recording(trial))
         scores.append(
             METRICS["accuracy"].compute(data.test.target, trainer.predict(data.test.inputs))
         )
@@ -249,7 +260,7 @@ def test_learns_from_categories_gaps_and_dates(architecture: Architecture) -> No
     data = block.prepare(seed=0)
     trial = Data(data.train, data.valid)
     trainer = architecture.build(Blueprint(block, settings(architecture), seed=0))
-    trainer.fit(trial, RecordingRun("", block, trial))
+    trainer.fit(trial, recording(trial))
     outputs = trainer.predict(data.test.inputs)
     assert METRICS["accuracy"].compute(data.test.target, outputs) >= 0.85
     np.testing.assert_allclose(outputs.sum(axis=1), 1.0, rtol=1e-5)
@@ -266,7 +277,7 @@ def test_only_categories(architecture: Architecture) -> None:
     data = block.prepare(seed=0)
     trial = Data(data.train, data.valid)
     trainer = architecture.build(Blueprint(block, settings(architecture), seed=0))
-    trainer.fit(trial, RecordingRun("", block, trial))
+    trainer.fit(trial, recording(trial))
     assert np.isfinite(trainer.predict(data.test.inputs)).all()
 
 
@@ -274,15 +285,15 @@ def test_sample_budgets_are_kept() -> None:
     block, data, trial = prepared("breast_cancer")
     allowed = len(data.train) * 5
     for architecture in ARCHITECTURES:
-        run = RecordingRun("", block, trial, samples=allowed)
+        run = recording(trial, samples=allowed)
         architecture.build(Blueprint(block, settings(architecture))).fit(trial, run)
         assert 0 < run.reports[-1].samples <= allowed, architecture.name
 
 
 def test_boosting_ends_when_told_and_keeps_the_best() -> None:
-    block, data, trial = prepared("breast_cancer")
+    block, _, trial = prepared("breast_cancer")
     trainer = BOOSTING.build(Blueprint(block, settings(BOOSTING, epochs=1000)))
-    run = RecordingRun("", block, trial, max_epochs=2)
+    run = recording(trial, stop_after=2)
     trainer.fit(trial, run)
     assert [report.epoch for report in run.reports] == [50, 100]
     kept = METRICS["accuracy"].compute(trial.valid.target, trainer.predict(trial.valid.inputs))
@@ -291,9 +302,8 @@ def test_boosting_ends_when_told_and_keeps_the_best() -> None:
 
 @pytest.mark.parametrize("architecture", [LINEAR, BOOSTING], ids=lambda a: a.name)
 def test_a_trial_stopped_before_it_began_has_nothing(architecture: Architecture) -> None:
-    block, data, trial = prepared("wine")
-    run = RecordingRun("", block, trial)
-    run.stop()
+    block, _, trial = prepared("wine")
+    run = recording(trial, stop_after=0)
     with pytest.raises(Interrupted, match="stopped before"):
         architecture.build(Blueprint(block, settings(architecture))).fit(trial, run)
 
@@ -303,10 +313,10 @@ def test_boosting_shares_the_binned_table_between_trials() -> None:
     for leaves in (4, 31):
         parameters = settings(BOOSTING, num_leaves=leaves, min_child_samples=leaves, epochs=20)
         shared = BOOSTING.build(Blueprint(block, parameters))
-        shared.fit(trial, RecordingRun("", block, trial))
+        shared.fit(trial, recording(trial))
         alone = BOOSTING.build(Blueprint(block, parameters))
         fresh = Data(data.train, data.valid)
-        alone.fit(fresh, RecordingRun("", block, fresh))
+        alone.fit(fresh, recording(fresh))
         np.testing.assert_array_equal(
             shared.predict(data.test.inputs), alone.predict(data.test.inputs)
         )
@@ -314,10 +324,6 @@ def test_boosting_shares_the_binned_table_between_trials() -> None:
 
 
 def test_every_parameter_of_the_network_gets_a_gradient() -> None:
-    import torch
-
-    from seedbed_tabular.network import TabularNetwork
-
     block = block_for(messy(), "answer")
     data = block.prepare(seed=0)
     (inputs,) = block.inputs
@@ -330,7 +336,6 @@ def test_every_parameter_of_the_network_gets_a_gradient() -> None:
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "at_least"), [(LINEAR, 0.845), (BOOSTING, 0.873)])
 def test_adult(architecture: Architecture, at_least: float) -> None:
     if not (FOLDER / "adult-train.csv").exists():
@@ -340,11 +345,6 @@ def test_adult(architecture: Architecture, at_least: float) -> None:
     data = block.prepare(seed=0)
     trial = Data(data.train, data.valid)
     trainer = architecture.build(Blueprint(block, settings(architecture), Hardware(threads=2)))
-    trainer.fit(trial, RecordingRun("", block, trial))
+    trainer.fit(trial, recording(trial))
     outputs = trainer.predict(data.test.inputs)
     assert METRICS["accuracy"].compute(data.test.target, outputs) >= at_least
-
-
-def test_the_network_is_among_the_architectures() -> None:
-    assert NETWORK in ARCHITECTURES
-    assert {"learning_rate", "epochs"} <= NETWORK.space.keys()

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed_sdk.blocks.tabular import (
@@ -165,7 +165,7 @@ def test_columns_with_nothing_to_learn_are_left_out_with_the_reason() -> None:
     block = TabularBlock({**dict.fromkeys(table.columns, "auto"), "note": "text"})
     block.fit(table)
     assert block.columns == ("age", "city", "joined", "member")
-    assert block.left_out == {
+    assert block.ignored == {
         "constant": "has the same value in every row",
         "empty": "has no values",
         "key": "has a different value in every row",
@@ -229,6 +229,17 @@ def test_large_numbers_keep_their_differences() -> None:
     assert np.diff(values).tolist() == [5, 2]
 
 
+@pytest.mark.parametrize("year", [1, 1500, 2263, 9999])
+def test_dates_beyond_nanoseconds(year: int) -> None:
+    days = pd.DataFrame({"day": [datetime.datetime(year, 1, 1), datetime.datetime(year, 1, 2)]})
+    block = TabularBlock()
+    block.fit(days.astype(object))
+    encoded = block.encode(days.astype(object))
+    assert not encoded.problems
+    (place,) = (i for i, f in enumerate(block.numeric) if f.part == "elapsed_days")
+    assert np.diff(encoded.arrays["numeric"][:, place]).tolist() == [1]
+
+
 def test_rare_numbers_have_edges_of_their_own() -> None:
     block = TabularBlock()
     block.fit(pd.DataFrame({"gain": [0] * 970 + list(range(100, 130))}))
@@ -261,9 +272,8 @@ scalars = st.one_of(
 )
 
 
-@given(
-    st.lists(scalars, min_size=1, max_size=8), st.sampled_from(["age", "city", "joined", "member"])
-)
+@settings(max_examples=60, deadline=None)
+@given(st.lists(scalars, min_size=1, max_size=8), st.sampled_from(sorted(frame().columns)))
 def test_any_value_is_encoded_or_a_problem(values: list[object], column: str) -> None:
     block = TabularBlock()
     block.fit(frame())
@@ -276,6 +286,7 @@ def test_any_value_is_encoded_or_a_problem(values: list[object], column: str) ->
     assert ((codes >= 0) & (codes < block.categorical[0].cardinality)).all()
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(scalars, max_size=12))
 def test_any_column_can_be_fitted_or_is_refused(values: list[object]) -> None:
     column = pd.Series([*values, None], dtype=object)

@@ -156,8 +156,8 @@ def clock(seconds: float) -> str:
 
 
 def moment(time: datetime | None) -> str:
-    """Local time to the second."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+    """Local time to the minute."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M") if time else ""
 
 
 def size(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ class Session:
     server: str | None = None
     data_dir: Path | None = None
     json: bool = False
+
+    @property
+    def repeated(self) -> str:
+        """The options that the next command needs too, to find the same server."""
+        if self.server:
+            return f" --server {shlex.quote(self.server)}"
+        return f" --data-dir {shlex.quote(str(self.data_dir))}" if self.data_dir else ""
 
     @contextmanager
     def client(self) -> Iterator[seedbed.Client]:

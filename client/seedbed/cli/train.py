@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import click
@@ -98,7 +99,7 @@ def train(
         if session.json:
             say_json(summary(job, trials))
         else:
-            show_result(job, trials, data)
+            show_result(job, trials, f"{shlex.quote(data)}{session.repeated}")
         return exit_code(job, interrupts)
 
 
@@ -127,7 +128,7 @@ def _show_detached(session: Session, job: seedbed.Job) -> None:
         say_json(summary(job, []))
         return
     say(f"job {job.id} {job.state.lower()}")
-    say(f"next: seedbed job watch {job.id}")
+    say(f"next: seedbed job watch {job.id}{session.repeated}")
 
 
 def follow(job: seedbed.Job, after: int = 0) -> int:
@@ -200,7 +201,9 @@ def summary(job: seedbed.Job, trials: list[seedbed.Trial]) -> dict[str, Any]:
 
 
 def show_result(job: seedbed.Job, trials: list[seedbed.Trial], data: str = "") -> None:
-    """The leaderboard, the scores and what to do next; the error where the job failed."""
+    """The leaderboard, the scores and what to do next; the error where the job failed.
+
+    `data` is what the next command's `--data` says."""
     info = job.info
     score = info.validation_score
     if trials:

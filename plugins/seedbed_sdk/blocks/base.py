@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
@@ -90,7 +91,10 @@ class Block(ABC):
 
 
 class InputBlock(Block):
-    """The type of what is predicted from."""
+    """The type of what is predicted from. `ignored` are columns of the data that a fitted block was
+    given and does not use, and why."""
+
+    ignored: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def fields(self) -> tuple[Field, ...]:

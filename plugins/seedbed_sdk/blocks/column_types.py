@@ -149,8 +149,7 @@ def read_categories(column: pd.Series, codes: Mapping[str, int], other: int) -> 
     """The code of each value's text, `other` for one that has none, -1 where it is missing."""
     numbers, values = count_off(column)
     table = np.array([codes.get(value, other) for value in values] + [-1], dtype=np.int64)
-    wrong = numbers == -2
-    return np.where(wrong, -1, table[numbers]), wrong
+    return table[np.maximum(numbers, -1)], numbers == -2
 
 
 def count_off(column: pd.Series) -> tuple[Codes, list[str]]:

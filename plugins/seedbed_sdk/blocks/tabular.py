@@ -22,6 +22,7 @@ RARE_BELOW = 2
 MAX_VOCABULARY = 10_000
 MAX_EDGES = 33
 SHIFT_ABOVE = 1_000.0
+MICROSECONDS_A_DAY = 86_400_000_000
 VALUE = "value"
 DATE_PARTS = ("year", "month", "day_of_week", "day_of_year", "hour", "elapsed_days")
 
@@ -90,7 +91,7 @@ class TabularBlock(InputBlock):
     every column of the training items, each by its values. Encoded as `numeric`: float32 [N, F],
     NaN where missing, in the columns' own scale, with booleans as 0 and 1 and dates as parts; and
     `categorical`: int64 [N, K], codes as `CategoryFeature` has them. Columns of free text, and
-    those with nothing to learn from, are left out; `left_out` says why.
+    those with nothing to learn from, are left out; `ignored` says why.
     """
 
     type: ClassVar[str] = "tabular"
@@ -100,7 +101,7 @@ class TabularBlock(InputBlock):
         self.specs: tuple[ColumnSpec, ...] = ()
         self.numeric: tuple[NumericFeature, ...] = ()
         self.categorical: tuple[CategoryFeature, ...] = ()
-        self.left_out: dict[str, str] = {}
+        self.ignored: dict[str, str] = {}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -145,7 +146,7 @@ class TabularBlock(InputBlock):
                 "at least one column of numbers, categories, dates or booleans that vary is needed",
                 reason="NO_USABLE_COLUMN",
             )
-        self.specs, self.left_out = tuple(specs), left_out
+        self.specs, self.ignored = tuple(specs), left_out
         self.numeric, self.categorical = tuple(numeric), tuple(categorical)
 
     def encode(self, items: pd.DataFrame) -> Encoded:
@@ -181,7 +182,7 @@ class TabularBlock(InputBlock):
             "categorical": [
                 {"column": f.column, "vocabulary": list(f.vocabulary)} for f in self.categorical
             ],
-            "left_out": self.left_out,
+            "left_out": self.ignored,
         }
 
     @classmethod
@@ -196,7 +197,7 @@ class TabularBlock(InputBlock):
             CategoryFeature(feature["column"], tuple(feature["vocabulary"]))
             for feature in state["categorical"]
         )
-        block.left_out = dict(state["left_out"])
+        block.ignored = dict(state["left_out"])
         return block
 
     @staticmethod
@@ -314,19 +315,21 @@ def _read(spec: ColumnSpec, column: pd.Series) -> tuple[list[tuple[str, Array]],
 
 
 def _date_parts(dates: pd.Series) -> Iterator[tuple[str, Array]]:
-    import pandas as pd
-
-    since = dates - pd.Timestamp(0)
+    # Nanoseconds would end in 2262; microseconds hold every year that Python knows.
+    dates = dates.dt.as_unit("us")
+    microseconds = dates.to_numpy().astype(np.int64)
+    elapsed = np.where(dates.isna(), np.nan, microseconds / MICROSECONDS_A_DAY)
+    calendar = dates.dt
     numbers = (
-        dates.dt.year,
-        dates.dt.month,
-        dates.dt.dayofweek,
-        dates.dt.dayofyear,
-        dates.dt.hour,
-        since / pd.Timedelta(days=1),
+        calendar.year,
+        calendar.month,
+        calendar.day_of_week,
+        calendar.day_of_year,
+        calendar.hour,
     )
-    for part, values in zip(DATE_PARTS, numbers, strict=True):
+    for part, values in zip(DATE_PARTS, numbers, strict=False):
         yield part, values.to_numpy(dtype=np.float64, na_value=np.nan)
+    yield DATE_PARTS[-1], elapsed
 
 
 def _codes(column: pd.Series, feature: CategoryFeature) -> tuple[Array, Array]:

@@ -38,24 +38,27 @@ class TaskContract:
     parameters: ClassVar[Mapping[str, Any]] = {}
 
     @pytest.fixture(scope="class")
-    def registry(self) -> Registry:
+    @classmethod
+    def registry(cls) -> Registry:
         loaded = load()
-        assert self.task_name in loaded.tasks, (
-            f"no installed plugin brings the task {self.task_name!r}; "
+        assert cls.task_name in loaded.tasks, (
+            f"no installed plugin brings the task {cls.task_name!r}; "
             f"problems: {loaded.problems or 'none'}"
         )
         return loaded
 
     @pytest.fixture(scope="class")
-    def task(self, registry: Registry) -> Task[Any]:
-        return registry.tasks[self.task_name]
+    @classmethod
+    def task(cls, registry: Registry) -> Task[Any]:
+        return registry.tasks[cls.task_name]
 
     @pytest.fixture(scope="class")
-    def trained(self, task: Task[Any], registry: Registry) -> list[_Trained]:
+    @classmethod
+    def trained(cls, task: Task[Any], registry: Registry) -> list[_Trained]:
         """Every architecture that fits, trained with its first default."""
         return [
-            self._train(task, registry, architecture.name)
-            for architecture in self._architectures(task, registry)
+            cls._train(task, registry, architecture.name)
+            for architecture in cls._architectures(task, registry)
         ]
 
     def test_describes_itself(self, task: Task[Any]) -> None:
@@ -150,22 +153,25 @@ class TaskContract:
         prepared = block.prepare(SEED)
         assert any(problem.position == 0 for problem in prepared.problems["train"])
 
-    def _block(self, task: Task[Any]) -> DataBlock:
-        dataset = type(self).make_dataset()
-        return task.data_block(dataset, self.target, task.options.model_validate(self.options))
+    @classmethod
+    def _block(cls, task: Task[Any]) -> DataBlock:
+        dataset = cls.make_dataset()
+        return task.data_block(dataset, cls.target, task.options.model_validate(cls.options))
 
-    def _architectures(self, task: Task[Any], registry: Registry) -> list[Architecture]:
-        block = self._block(task)
+    @classmethod
+    def _architectures(cls, task: Task[Any], registry: Registry) -> list[Architecture]:
+        block = cls._block(task)
         fitting = task.architectures(block, Hardware(), registry.available(block))
         assert fitting, "no installed architecture fits the task's data"
         return fitting
 
-    def _train(self, task: Task[Any], registry: Registry, name: str) -> _Trained:
-        block = self._block(task)
+    @classmethod
+    def _train(cls, task: Task[Any], registry: Registry, name: str) -> _Trained:
+        block = cls._block(task)
         prepared = block.prepare(SEED)
         architecture = registry.architectures[name]
         parameters = dict(architecture.portfolio[0])
-        parameters.update({k: v for k, v in self.parameters.items() if k in parameters})
+        parameters.update({k: v for k, v in cls.parameters.items() if k in parameters})
         trainer = architecture.build(Blueprint(block, parameters, Hardware(), SEED))
         metric = METRICS[block.target.default_metric]
         run = RecordingRun(metric, prepared.valid.target)

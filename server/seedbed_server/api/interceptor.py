@@ -7,6 +7,7 @@ import time
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -99,8 +100,10 @@ class Boundary(aio.ServerInterceptor):
                     # Health's Watch writes to the context instead.
                     await responses
                     return
-                async for response in responses:
-                    yield response
+                # Closed at once when the caller goes, not whenever the collector comes by.
+                async with aclosing(responses):
+                    async for response in responses:
+                        yield response
             except Exception as error:  # noqa: BLE001 - see _abort
                 await _abort(context, method, error)
             finally:

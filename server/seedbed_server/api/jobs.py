@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -58,8 +59,9 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         self, request: jobs_pb2.WatchJobRequest, context: Any
     ) -> AsyncIterator[jobs_pb2.JobEvent]:
         job = await self._get(request.name)
-        async for event in self._rooms.watching.follow(job, request.after_sequence):
-            yield event
+        async with aclosing(self._rooms.watching.follow(job, request.after_sequence)) as events:
+            async for event in events:
+                yield event
 
     async def StopJob(self, request: jobs_pb2.StopJobRequest, context: Any) -> jobs_pb2.Job:
         job = await self._get(request.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from seedbed.v1 import jobs_pb2
 from seedbed_sdk.errors import InvalidArgument, NotFound, Unavailable
@@ -84,7 +85,7 @@ class Watching:
         for watched in self._watched.values():
             watched.announce()
 
-    async def follow(self, job: Job, after: int) -> AsyncIterator[jobs_pb2.JobEvent]:
+    async def follow(self, job: Job, after: int) -> AsyncGenerator[jobs_pb2.JobEvent, None]:
         """The events after a number, then those to come, until the one that ends the job.
 
         Raises InvalidArgument for a number that the job has not reached, Unavailable when the
@@ -101,8 +102,9 @@ class Watching:
         watched = self._watched.setdefault(job.id, _Watched(job))
         watched.watchers += 1
         try:
-            async for event in self._follow(job.id, watched, after):
-                yield event
+            async with aclosing(self._follow(job.id, watched, after)) as events:
+                async for event in events:
+                    yield event
         finally:
             watched.watchers -= 1
             if not watched.watchers and self._watched.get(job.id) is watched:
@@ -110,7 +112,7 @@ class Watching:
 
     async def _follow(
         self, job_id: str, watched: _Watched, cursor: int
-    ) -> AsyncIterator[jobs_pb2.JobEvent]:
+    ) -> AsyncGenerator[jobs_pb2.JobEvent, None]:
         sent_at = time.monotonic()
         while True:
             if self._closing:

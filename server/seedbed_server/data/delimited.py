@@ -47,7 +47,7 @@ _BINARY = (
 
 
 def read_delimited(data: bytes, *, tabs: bool, max_columns: int, max_cells: int) -> pd.DataFrame:
-    """The table in a delimited text file. `tabs` prefers the tab where several delimiters fit.
+    """The table in a delimited text file. `tabs` says that the file's name speaks of tabs.
 
     Values in `MISSING` are missing; spaces around names, and after each delimiter, are not part of
     them. Numbers, true/false and ISO dates and times are recognised; in a file with semicolons
@@ -141,7 +141,8 @@ def _rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _delimiter(head: str, tabs: bool) -> str:
-    """The one that gives the most rows the header's number of fields, and then the most fields."""
+    """The one that gives the most rows the header's number of fields, and then the most fields; or
+    the tab where it is expected and gives half of them that number."""
 
     def fit(delimiter: str) -> tuple[float, int]:
         rows = _rows(head, delimiter)
@@ -150,8 +151,9 @@ def _delimiter(head: str, tabs: bool) -> str:
         alike = Counter(map(len, rows))[len(rows[0])] / len(rows)
         return (round(alike, 1), len(rows[0]))
 
-    order = ("\t", *DELIMITERS) if tabs else DELIMITERS
-    return max(order, key=fit)
+    if tabs and fit("\t")[0] >= 0.5:
+        return "\t"
+    return max(DELIMITERS, key=fit)
 
 
 def _is_spaced(head: str, delimiter: str) -> bool:

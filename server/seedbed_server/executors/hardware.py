@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 
-def probe() -> dict[str, Any]:
-    """`cpus`: processors that this process may use; `cuda`: NVIDIA devices that torch can use."""
-    return {"cpus": cpu_count(), "cuda": _cuda_devices()}
+def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """`cpus`: processors that this process may use; `cuda`: NVIDIA devices that torch can use, 0
+    where the payload's `accelerators` is false."""
+    return {"cpus": cpu_count(), "cuda": _cuda_devices() if payload["accelerators"] else 0}
 
 
 def cpu_count() -> int:

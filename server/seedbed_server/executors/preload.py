@@ -6,13 +6,24 @@ Nothing here may start a thread or touch an accelerator: neither survives a fork
 import importlib
 import os
 
+from seedbed_server.executors.memory import keep_freed_memory
+
+keep_freed_memory()
+
 # OpenBLAS starts its threads when it is loaded, and sizes them by this; each child sets its own
 # number afterwards.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Arrow carries an allocator that would start a thread of its own.
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+# Threads that wait for work sleep instead of spinning, so that jobs side by side do not starve each
+# other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 for _name in (
     "numpy",
     "torch",
+    # The first optimiser of a process loads it, which takes more than a second.
+    "torch._dynamo",
     "pandas",
     "sklearn.linear_model",
     "sklearn.metrics",

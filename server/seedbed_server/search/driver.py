@@ -117,6 +117,11 @@ def _findings(plan: Plan, prepared: PreparedData) -> list[Finding]:
         for split, problems in prepared.problems.items()
         if problems
     ]
+    found += [
+        Finding("INFO", "unused_column", f"column {name!r} is not used: {why}", subject=name)
+        for block in plan.block.inputs
+        for name, why in block.ignored.items()
+    ]
     return found + [Finding("INFO", "note", note) for note in plan.block.notes]
 
 
