@@ -115,15 +115,17 @@ class Client:
         if self._connection.closed:
             return
         embedded = self._connection.embedded
-        busy = False
-        if embedded is not None and embedded.started and embedded.alive():
-            # A server that does not answer is not waited for.
-            busy = True
-            with contextlib.suppress(SeedbedError):
-                busy = self._has_unfinished_jobs()
-        self._connection.close()
-        if embedded is not None:
-            embedded.close(0 if busy else _EXIT_SECONDS)
+        # Only a server that says it has nothing to do is waited for.
+        busy = True
+        try:
+            if embedded is not None and embedded.started and embedded.alive():
+                with contextlib.suppress(SeedbedError):
+                    busy = self._has_unfinished_jobs()
+        finally:
+            # Also after Ctrl-C in between.
+            self._connection.close()
+            if embedded is not None:
+                embedded.close(0 if busy else _EXIT_SECONDS)
 
     def _has_unfinished_jobs(self) -> bool:
         for state in _UNFINISHED:

@@ -38,9 +38,10 @@ class DataBlock:
     and the target have, which items there are, how they are split, and in which columns input and
     target stand.
 
-    `items` has a table for `train` and, where the data brings them, `valid` and `test`; the splitter
-    takes what is missing out of `train`. Columns hold plain values, or for files a `FileRef` or
-    bytes. More than `max_bad_fraction` of unusable items in a split is an error; fewer are left out.
+    `items` has a table for `train` and, where the data brings them, `valid` and `test`; the
+    splitter takes what is missing out of `train`. Columns hold plain values, or for files a
+    `FileRef` or bytes. More than `max_bad_fraction` of unusable items in a split is an error; fewer
+    are left out.
     `notes` are things to tell the user, such as which columns are not used.
     """
 
@@ -94,12 +95,13 @@ class DataBlock:
         allowed = self.max_bad_fraction * len(items)
         unlabelled = {p.position for p in target.problems}
         unreadable = [p for p in problems if p.position not in unlabelled]
-        if len({p.position for p in unreadable}) > allowed:
+        count = len({p.position for p in unreadable})
+        if count > allowed:
             raise InvalidArgument(
                 "job.dataset",
-                f"{len({p.position for p in unreadable})} of {len(items)} items of the {split} split "
-                f"cannot be used, more than the {self.max_bad_fraction:.0%} that "
-                f"`options.max_bad_fraction` allows: {name_problems(unreadable)}",
+                f"{count} of {len(items)} items of the {split} split cannot be used, more than the "
+                f"{self.max_bad_fraction:.0%} that `options.max_bad_fraction` allows: "
+                f"{name_problems(unreadable)}",
                 reason="TOO_MANY_BAD_ITEMS",
             )
         good = np.array([i for i in range(len(items)) if i not in bad], dtype=np.int64)

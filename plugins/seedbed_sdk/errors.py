@@ -1,4 +1,4 @@
-"""The errors a user may see. Each carries a status, a stable reason and, for bad input, the field."""
+"""The errors a user may see: each with a status, a stable reason and, for bad input, the field."""
 
 from __future__ import annotations
 

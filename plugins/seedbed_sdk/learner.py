@@ -201,7 +201,7 @@ class Learner:
         return loss
 
     def _backward(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
-        """Gradients of the whole batch; where memory does not suffice, in smaller and smaller parts."""
+        """Gradients of the whole batch; in smaller and smaller parts where memory is short."""
         while True:
             try:
                 self.optimizer.zero_grad(set_to_none=True)
@@ -373,7 +373,7 @@ def _warmed_up_average(decay: float) -> Callable[..., None]:
     """An exponential moving average that forgets the first weights fast, as TensorFlow's
     `ExponentialMovingAverage` does with `num_updates`: step n weighs (1 + n) / (10 + n) at most."""
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: int) -> None:
         keep = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
         for mean, value in zip(averaged, current, strict=True):

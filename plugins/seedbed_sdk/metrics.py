@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Targets = NDArray[np.generic]
+Targets = NDArray[Any]
 Outputs = NDArray[np.floating]
 
 

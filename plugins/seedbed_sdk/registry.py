@@ -65,8 +65,8 @@ class Registry:
 
 
 def load(entry_points: Sequence[importlib.metadata.EntryPoint] | None = None) -> Registry:
-    """Loads every plugin by its entry point. One that fails becomes a Problem and registers nothing;
-    the others are not affected."""
+    """Loads every plugin by its entry point. One that fails becomes a Problem and registers
+    nothing; the others are not affected."""
     registry = Registry()
     if entry_points is None:
         entry_points = list(importlib.metadata.entry_points(group=GROUP))
@@ -83,7 +83,7 @@ def load(entry_points: Sequence[importlib.metadata.EntryPoint] | None = None) ->
     return registry
 
 
-class _NameTaken(Exception):  # noqa: N818
+class _NameTaken(Exception):
     """Two plugins registered the same name."""
 
 

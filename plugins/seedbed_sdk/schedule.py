@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Warm-up, stable, decay (Hu et al. 2024, "MiniCPM"; Hägele et al. 2024): linear from zero, then
-    constant, then linear to zero. The decay can begin at any step, so a run can be shortened while
-    it goes on and still end well."""
+    """Warm-up, stable, decay (Hu et al. 2024, "MiniCPM"; Hägele et al. 2024): linear from zero,
+    then constant, then linear to zero. The decay can begin at any step, so a run can be shortened
+    while it goes on and still end well."""
 
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.4
@@ -26,7 +26,7 @@ class Schedule:
 
 
 class Pace:
-    """Seconds a step takes, from the steps so far; the first two are left out as warm-up of caches."""
+    """Seconds a step takes, from the steps so far; the first two, which warm up, are left out."""
 
     WARMUP_STEPS = 2
 

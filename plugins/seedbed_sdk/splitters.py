@@ -40,9 +40,9 @@ class RandomSplitter:
         self,
         split: str,
         rows: Array,
-        items: pd.DataFrame,
+        items: pd.DataFrame,  # noqa: ARG002
         groups: Array | None,
-        seed: int,  # noqa: ARG002
+        seed: int,
     ) -> tuple[Array, Array]:
         fraction = self.valid_fraction if split == "valid" else self.test_fraction
         wanted = int(np.clip(round(fraction * len(rows)), 1, min(MAX_HELD_OUT, len(rows) - 1)))

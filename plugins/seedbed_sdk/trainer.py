@@ -82,11 +82,11 @@ class Verdict:
     stop: bool
 
 
-class Diverged(Exception):  # noqa: N818
+class Diverged(Exception):
     """The loss or the outputs are no longer finite; ends the trial as failed."""
 
 
-class Interrupted(Exception):  # noqa: N818
+class Interrupted(Exception):
     """The trial was asked to end before it had anything to keep."""
 
 

@@ -35,7 +35,7 @@ class Augment:
     ) -> tuple[Batch, torch.Tensor]:
         images = batch["image"]
         count = len(images)
-        size = (count, 3, self.resolution, self.resolution)
+        size = [count, 3, self.resolution, self.resolution]
         theta = self._affine(count, generator).to(images.device)
         grid = F.affine_grid(theta, size, align_corners=False)
         pixels = images.permute(0, 3, 1, 2).float()

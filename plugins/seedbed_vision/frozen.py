@@ -138,8 +138,7 @@ class FrozenBackboneTrainer:
                 views = [pixels, pixels.flip(2)] if self.flip else [pixels]
                 parts.append(torch.stack([network(view) for view in views], dim=1).cpu())
         if not parts:
-            views = 2 if self.flip else 1
-            return np.zeros((0, views, feature_size(self.name)), dtype=np.float32)
+            return np.zeros((0, 1 + self.flip, feature_size(self.name)), dtype=np.float32)
         return torch.cat(parts).float().numpy()
 
 

@@ -101,7 +101,8 @@ class _Residual(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.skip(x) + self.second(self.first(x)))
+        y: torch.Tensor = self.skip(x) + self.second(self.first(x))
+        return y
 
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:

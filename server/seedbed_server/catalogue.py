@@ -94,6 +94,12 @@ class Catalogue:
         if self._loading is None:
             self._loading = asyncio.create_task(self._load(), name="catalogue")
 
+    async def stop(self) -> None:
+        """Loads no more."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+
     async def get(self) -> Contents:
         """The contents. Raises what loading them raised; the next `get` tries again."""
         self.start()

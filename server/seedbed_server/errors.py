@@ -20,7 +20,7 @@ class StartupError(SeedbedError):
     code = "FAILED_PRECONDITION"
 
 
-class OutOfTime(SeedbedError):  # noqa: N818 - named like the errors of the SDK
+class OutOfTime(SeedbedError):
     """A request's work was ended at its time limit."""
 
     code = "DEADLINE_EXCEEDED"

@@ -96,6 +96,7 @@ class Service:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await rooms.catalogue.stop()
         await rooms.dispatcher.close()
         rooms.calls.close()
         await stopping

@@ -237,3 +237,27 @@ def test_a_restart_answers_the_catalogue_from_its_file(tmp_path: Path) -> None:
     broken = json.dumps({"catalogue": "tests.executors.functions:bug"})
     with launch(data_dir, calls=broken) as server:
         assert server.tasks.ListTasks(tasks_pb2.ListTasksRequest()) == before
+
+
+def test_a_dead_fork_server_is_replaced(tmp_path: Path) -> None:
+    with launch(tmp_path / "data", "--allow-root", str(tmp_path)) as server:
+        dataset = server.dataset(tmp_path / "t.csv")
+        name = server.job(dataset, mode="wait").name
+        server.until(name, "best_changed")
+        (forker,) = [p for p in processes(server) if "forkserver" in " ".join(p.cmdline())][:1]
+        workers = forker.children()
+        forker.kill()
+        logged = server.until(name, "log").log.message
+        assert logged.startswith("the worker process died: ")
+        assert eventually(lambda: not any(worker.is_running() for worker in workers))
+        server.jobs.StopJob(jobs_pb2.StopJobRequest(name=name))
+        assert server.events(name)[-1].state_changed.state == jobs_pb2.Job.SUCCEEDED
+        assert server.finished(dataset).state == jobs_pb2.Job.SUCCEEDED
+
+
+def test_a_signal_at_the_very_start_ends_it_cleanly(tmp_path: Path) -> None:
+    with launch(tmp_path / "data", preload='["seedbed_server.executors.preload"]') as server:
+        children = processes(server)
+        assert server.end() == 0
+        assert not any(child.is_running() for child in children)
+        assert "Traceback" not in server.log.read_text()

@@ -41,7 +41,8 @@ def refusal(data: bytes | str | Path, name: str = "x.csv", policy: Policy = POLI
 
 
 def cells(frame: pd.DataFrame) -> dict[str, list[object]]:
-    return frame.astype(object).where(frame.notna(), None).to_dict("list")
+    plain = frame.astype(object).where(frame.notna(), None)
+    return {str(name): list(plain[name]) for name in plain.columns}
 
 
 # --- delimited text --------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def frame_of_all_kinds() -> pd.DataFrame:
             "f": [1.5, None, 2.5],
             "s": ["x", "y", None],
             "c": pd.Categorical(["u", "v", "u"]),
-            "d": pd.to_datetime(["2024-01-01", "2024-01-02", None]),
+            "d": pd.to_datetime(pd.Series(["2024-01-01", "2024-01-02", None], index=[7, 8, 9])),
             " b ": [True, False, True],
         },
         index=[7, 8, 9],

@@ -153,7 +153,7 @@ class TargetBlock(Block):
 
     @abstractmethod
     def stratify(self, encoded: Array) -> Array | None:
-        """Group labels [N] that a split should keep the shares of; None where it does not matter."""
+        """Labels [N] whose shares a split should keep; None where it does not matter."""
 
     def calibrate(self, target: Array, outputs: Array) -> None:
         """Learns from the validation split what `decode` needs, such as the width of intervals."""

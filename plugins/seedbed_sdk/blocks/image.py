@@ -89,7 +89,7 @@ class ImageBlock(InputBlock):
         return cls(state["column"], state["side"])
 
 
-class _Unusable(Exception):  # noqa: N818
+class _Unusable(Exception):
     """Says of a picture why it cannot be used."""
 
 

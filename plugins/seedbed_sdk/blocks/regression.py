@@ -61,11 +61,11 @@ class RegressionBlock(TargetBlock):
         bad = np.flatnonzero(~np.isfinite(values))
         problems = [
             ItemProblem(
-                int(i),
+                i,
                 f"row {items.index[i]}",
                 f"no finite number in column {self.column!r}: {items[self.column].iloc[i]!r}",
             )
-            for i in bad
+            for i in bad.tolist()
         ]
         return Encoded(
             {"target": np.where(np.isfinite(values), values, 0.0).astype(np.float32)}, problems
@@ -96,7 +96,7 @@ class RegressionBlock(TargetBlock):
     def activate(self, raw: torch.Tensor) -> torch.Tensor:
         return raw.float() * self.scale + self.mean
 
-    def stratify(self, encoded: Array) -> Array | None:
+    def stratify(self, encoded: Array) -> Array | None:  # noqa: ARG002
         return None
 
     def calibrate(self, target: Array, outputs: Array) -> None:

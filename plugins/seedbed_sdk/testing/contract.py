@@ -117,7 +117,7 @@ class TaskContract:
         folder = tmp_path / "bundle"
         folder.mkdir()
         result.write(folder)
-        np.savez(tmp_path / "inputs.npz", **result.prepared.valid.inputs)
+        np.savez(tmp_path / "inputs.npz", **dict(result.prepared.valid.inputs))  # type: ignore[arg-type]
         script = (
             "import sys, numpy as np\n"
             "from pathlib import Path\n"

@@ -103,8 +103,8 @@ def _about_classes(context: Context) -> Iterator[Finding]:
         yield Finding(
             "WARNING",
             "small_class",
-            f"{_number(small, 'class', 'classes')} of {len(classes):,} have fewer than "
-            f"{MIN_CLASS_ITEMS} items: {_named(small)}",
+            f"{len(small):,} of {len(classes):,} classes have fewer than {MIN_CLASS_ITEMS} items: "
+            f"{_named(small)}",
             context.target,
             "They cannot be in the training, validation and test data at once; add items, or take "
             "such classes together.",
@@ -115,8 +115,8 @@ def _about_classes(context: Context) -> Iterator[Finding]:
         yield Finding(
             "WARNING",
             "class_imbalance",
-            f"{_number(rare, 'class', 'classes')} of {len(classes):,} make up less than "
-            f"{RARE_SHARE:.0%} of {total:,} items each: {counts}",
+            f"{len(rare):,} of {len(classes):,} classes have less than {RARE_SHARE:.0%} of "
+            f"{total:,} items each: {counts}",
             context.target,
             "Add items, or choose a metric such as balanced_accuracy that counts classes equally.",
         )

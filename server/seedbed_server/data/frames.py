@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 
-class BadTable(Exception):  # noqa: N818
+class BadTable(Exception):
     """Why a file cannot be read as a table. The text goes on after the file's name."""
 
 

@@ -48,13 +48,14 @@ class FileNames:
 
 def find_file_column(table: pd.DataFrame, files: FileNames, folder: str = "") -> str | None:
     """The column that names a file in at least half of the rows; of several the one that names the
-    most, and then the most different ones. Columns of numbers count where no other does."""
+    most, and then the most different ones. Numbers count where no text does, and where all of them
+    differ, since labels may be numbers too."""
     best: tuple[bool, float, int, str] | None = None
     rows = table.head(_LOOKED_AT)
     for name in table.columns:
         column = rows[name].dropna()
         texts = not pd.api.types.is_numeric_dtype(column.dtype)
-        if column.empty or not _is_plain(column):
+        if column.empty or not _is_plain(column) or not (texts or column.is_unique):
             continue
         found = [files.find(value, folder) for value in column]
         share = sum(file is not None for file in found) / len(rows)

@@ -57,8 +57,9 @@ def read(
 
     In a folder or archive `train/`, `valid/` (`val/`, `validation/`) and `test/` are splits, and
     what lies beside a `train/` is left out; without one, all else is training data. A source that
-    says its split takes the place of what folder names say of that split. Tables are splits by
-    their names (`train.csv`, `test.csv`), and several of the same columns are put together.
+    says its split takes the place of what folder names say of that split. Tables in a folder or
+    archive are splits by their names where one is called `train`, and those that name no split are
+    then left out; several tables of the same columns are put together.
 
     The layout is `table` where there are tables alone; `image_table` where a table names files,
     whose column then has the names of the FileRefs; `class_folders` where all files are pictures in
@@ -178,7 +179,9 @@ def _tables_in(tree: _Tree, policy: Policy, *, skip_bad: bool = False) -> list[_
     tables = []
     for entry in entries:
         split = tree.source.split or entry.split or (named[entry.name] if by_name else "")
-        name = f"{tree.name}/{entry.name}"
+        if by_name and not split:
+            continue  # What lies beside a train.csv and names no split, as a sample answer does.
+        name = f"{tree.name}/{entry.path}"
         field = tree.source.field
         try:
             data = entry.read(policy.max_table_bytes)

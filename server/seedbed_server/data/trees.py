@@ -33,10 +33,11 @@ _WORD = re.compile(r"[^a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file in a tree. `name` is its path without a folder that wraps the whole tree; `inner` is
-    its path in its split, or the same where it lies in none; `split` is empty there. `read(limit)`
-    returns its bytes, or raises OSError."""
+    """A file in a tree. `path` is where it lies; `name` is that without a folder that wraps the
+    whole tree; `inner` is its path in its split, or the same where it lies in none; `split` is
+    empty there. `read(limit)` returns its bytes, or raises OSError."""
 
+    path: str
     name: str
     inner: str
     split: str
@@ -143,7 +144,7 @@ def _in_splits(files: Mapping[str, Callable[[int], bytes]]) -> list[Entry]:
     for original, name in zip(sorted(files), _unwrapped(sorted(files)), strict=True):
         top, _, rest = name.partition("/")
         split = SPLIT_FOLDERS.get(top.lower(), "") if rest else ""
-        entries.append(Entry(name, rest if split else name, split, files[original]))
+        entries.append(Entry(original, name, rest if split else name, split, files[original]))
     return entries
 
 

@@ -93,8 +93,8 @@ class _Line:
         self._abandoned = False
 
     def call(self, function: str, request: bytes, timeout: float) -> dict[str, Any]:
-        self._connect()
         try:
+            self._connect()
             self._requests.send_bytes(request)
             if not self._answers.poll(timeout):
                 self.hang_up()
@@ -104,11 +104,12 @@ class _Line:
                     reason="CALL_TIMEOUT",
                 )
             answer = unpack(self._answers.recv_bytes())
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            status = self._child.join(1) if self._child else None
+        except (EOFError, OSError) as error:
+            started = self._child is not None
+            how = describe_exit(self._child.join(1)) if self._child else f"not started: {error}"
             self.hang_up()
-            log.warning("call_process_died", function=function, how=describe_exit(status))
-            raise _died(function, describe_exit(status)) from error
+            log.warning("call_process_died", function=function, how=how)
+            raise _died(function if started else "", how) from error
         if "error" in answer:
             raise SeedbedError.from_dict(answer["error"])
         return dict(answer["result"])
@@ -118,11 +119,10 @@ class _Line:
             return
         their_requests, self._requests = pipe()
         self._answers, their_answers = pipe()
-        child = Child.start(
-            "call", answer_calls, self._table, self._threads, their_requests, their_answers
-        )
-        their_requests.close()
-        their_answers.close()
+        with their_requests, their_answers:
+            child = Child.start(
+                "call", answer_calls, self._table, self._threads, their_requests, their_answers
+            )
         with self._lock:
             self._child = child
             abandoned = self._abandoned
@@ -160,4 +160,6 @@ def _died(function: str, how: str) -> SeedbedError:
             "too large for this machine's memory",
             reason="READING_PROCESS_DIED",
         )
-    return Unavailable(f"the process for {function} died: {how}; try again", reason="CALL_DIED")
+    return Unavailable(
+        f"the process for {function or 'the call'} died: {how}; try again", reason="CALL_DIED"
+    )

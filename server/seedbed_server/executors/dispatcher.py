@@ -160,7 +160,7 @@ class Dispatcher:
         )
         try:
             worker = await Worker.start(assignment, self._driver, lambda: self._notify(job.id))
-        except OSError as error:
+        except (EOFError, OSError) as error:
             log.error("worker_not_started", job=job.id, why=str(error))
             await self._record_death(job, f"could not be started: {error}")
             return

@@ -35,11 +35,10 @@ class Worker:
         their_orders, orders = pipe()
         notices, their_notices = pipe()
         name = f"job-{assignment.job_id}"
-        child = await asyncio.to_thread(
-            Child.start, name, work, assignment, driver, their_orders, their_notices
-        )
-        their_orders.close()
-        their_notices.close()
+        with their_orders, their_notices:
+            child = await asyncio.to_thread(
+                Child.start, name, work, assignment, driver, their_orders, their_notices
+            )
         return cls(child, orders, notices, notify)
 
     @property

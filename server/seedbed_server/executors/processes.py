@@ -18,6 +18,7 @@ import psutil
 _context: ForkServerContext = multiprocessing.get_context("forkserver")
 # The module that starts processes keeps state that is not safe for threads.
 _starting = threading.Lock()
+_ending = threading.Event()
 
 
 def start_fork_server(preload: Sequence[str]) -> None:
@@ -30,7 +31,8 @@ def start_fork_server(preload: Sequence[str]) -> None:
 
 
 def end_children(seconds: float = 5.0) -> None:
-    """Ends every process that this one started, the fork server last to go; waits for them."""
+    """Ends every process that this one started, for good: no other is started after it."""
+    _ending.set()
     children = psutil.Process().children(recursive=True)
     for child in children:
         with suppress(psutil.NoSuchProcess):
@@ -55,8 +57,11 @@ class Child:
     @classmethod
     def start(cls, name: str, target: Callable[..., None], *args: Any) -> Child:
         """Forks; blocks until the fork server has loaded its libraries. The caller closes its own
-        copies of the connections among `args`."""
+        copies of the connections among `args`. Raises OSError where there can be no process."""
         with _starting:
+            if _ending.is_set():
+                # A start would bring the fork server back to life.
+                raise OSError("the server is ending")
             process = _context.Process(target=target, args=args, name=name)
             process.start()
         return cls(process)

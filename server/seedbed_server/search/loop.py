@@ -169,7 +169,7 @@ class Search:
         return trainer, ""
 
     def trial_seed(self, number: int) -> int:
-        """The starting point of a trial's randomness, from the job's seed and the trial's number."""
+        """The starting point of a trial's randomness."""
         return (self.job.seed * 7919 + number) % 2**31
 
     def _note(self, trial: Trial) -> None:

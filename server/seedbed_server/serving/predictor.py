@@ -1,4 +1,4 @@
-"""Opened models and their answers. Runs in the serving process, which keeps the models it opened."""
+"""Opened models and their answers. Runs in the serving process, which keeps models open."""
 
 from __future__ import annotations
 

@@ -1,0 +1,71 @@
+"""The data of the project's benchmarks, as it comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from seedbed_sdk.dataset import Dataset
+from seedbed_server.data import reading, references
+from seedbed_server.data.inspection import inspect
+from seedbed_server.data.references import DataSource, Policy
+
+
+def load(folder: Path, *sources: tuple[str, str]) -> Dataset:
+    policy = Policy((folder,), folder / "uploads")
+    given = [DataSource(str(folder / name), split) for name, split in sources]
+    return reading.read(references.resolve(given, policy), policy)
+
+
+def test_adult(shared_data: Path) -> None:
+    dataset = load(shared_data, ("adult-train.csv", ""), ("adult-test.csv", "test"))
+    train, test = dataset.splits["train"].table, dataset.splits["test"].table
+    assert train is not None
+    assert test is not None
+    assert (train.shape, test.shape) == ((24_421, 15), (8_140, 15))
+    assert list(train.columns) == list(test.columns)
+    assert int(train["workclass"].isna().sum()) == 1368
+
+
+def test_inspecting_adult(shared_data: Path) -> None:
+    found = inspect(
+        {
+            "sources": [{"uri": str(shared_data / "adult-train.csv"), "split": ""}],
+            "policy": Policy((shared_data,), shared_data / "uploads").to_dict(),
+            "target": "income",
+            "tasks": [],
+        }
+    )
+    assert found["classes"] == [
+        {"label": "<=50K", "count": 18_554},
+        {"label": ">50K", "count": 5_867},
+    ]
+    types = Counter(column["type"] for column in found["columns"])
+    assert types == {"category": 9, "numeric": 6}
+
+
+def test_cifar(shared_data: Path) -> None:
+    dataset = load(shared_data, ("cifar10-2k.zip", ""))
+    assert dataset.layout == "class_folders"
+    counts = {
+        split: Counter(file.path.parent.name for file in data.files)
+        for split, data in dataset.splits.items()
+    }
+    assert set(counts["train"].values()) == {200}
+    assert set(counts["test"].values()) == {100}
+    assert len(counts["train"]) == len(counts["test"]) == 10
+    assert dataset.splits["train"].files[0].read().startswith(b"\xff\xd8")
+
+
+def test_sms(shared_data: Path) -> None:
+    dataset = load(shared_data, ("sms-train.csv", "train"), ("sms-test.csv", "test"))
+    table = dataset.splits["train"].table
+    assert table is not None
+    assert table.shape == (3902, 2)
+    assert set(table["label"]) == {"ham", "spam"}
+
+
+def test_camvid(shared_data: Path) -> None:
+    dataset = load(shared_data, ("camvid-240x180.zip", ""))
+    assert dataset.layout == "files"
+    assert {s: len(d.files) for s, d in dataset.splits.items()} == {"train": 320, "test": 120}
