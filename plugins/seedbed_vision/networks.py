@@ -85,7 +85,7 @@ class SmallConvNet(nn.Module):
         self.feature_size = 4 * width
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = self.stem((images.permute(0, 3, 1, 2) - 127.0) / 64.0)
+        x: torch.Tensor = self.stem((images.permute(0, 3, 1, 2) - 127.0) / 64.0)
         for index, stage in enumerate(self.stages):
             if index and min(x.shape[-2:]) > 2:
                 x = F.max_pool2d(x, 2)

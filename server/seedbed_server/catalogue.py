@@ -113,7 +113,7 @@ class Catalogue:
             raise
 
     async def _load(self) -> Contents:
-        file = self._folder / f"catalogue-{await asyncio.to_thread(_installed_plugins)}.json"
+        file = self._folder / f"catalogue-{await asyncio.to_thread(installed_plugins)}.json"
         kept = await asyncio.to_thread(_read, file)
         if kept is not None:
             return read_contents(kept)
@@ -125,7 +125,7 @@ class Catalogue:
         return read_contents(described)
 
 
-def _installed_plugins() -> str:
+def installed_plugins() -> str:
     """Changes whenever a plugin comes, goes or is edited; takes milliseconds and imports none."""
     seen = hashlib.sha256(f"seedbed {__version__}".encode())
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
@@ -133,7 +133,7 @@ def _installed_plugins() -> str:
         dist = f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
         seen.update(f"\n{entry.name} {entry.value} {dist}".encode())
         _add_files(seen, package)
-    for ours in ("seedbed_sdk", "seedbed_server"):
+    for ours in ("seedbed_sdk", "seedbed_server.plugins"):
         _add_files(seen, ours)
     return seen.hexdigest()[:32]
 

@@ -22,6 +22,7 @@ from seedbed_server.executors.call_pool import CallPool
 from seedbed_server.executors.calls import CALLS
 from seedbed_server.executors.dispatcher import Dispatcher, make_slots
 from seedbed_server.executors.hardware import cpu_count
+from seedbed_server.jobs.values import INTERRUPTED
 from seedbed_server.serving.front import PredictionFront
 from seedbed_server.settings import Settings
 from seedbed_server.store import Files, Store
@@ -130,7 +131,7 @@ class Service:
 
 def _recover(store: Store, files: Files) -> None:
     store.migrate()
-    requeued = store.jobs.requeue_active("the server was stopped during the trial")
+    requeued = store.jobs.requeue_active(INTERRUPTED)
     for upload in store.uploads.drop_unfinished(now() - UPLOADS_KEPT):
         log.info("upload_dropped", upload=upload)
     store.forget_requests()

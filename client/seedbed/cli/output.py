@@ -183,13 +183,15 @@ def _compact(value: object) -> str:
 
 
 def leaderboard(trials: Sequence[seedbed.Trial], metric: str) -> None:
-    """The trials, best first, with all baselines among them; failed ones below, with the reason."""
+    """The best trials, and every architecture's best further down; failed ones with the reason."""
     failed = [trial for trial in trials if trial.state is seedbed.TrialState.FAILED]
     scored = [t for t in trials if t.validation_score is not None and t not in failed]
     rows: list[list[object]] = []
+    seen: set[str] = set()
     for rank, trial in enumerate(scored, 1):
         assert trial.validation_score is not None
-        if rank <= _SHOWN_TRIALS or trial.baseline:
+        if rank <= _SHOWN_TRIALS or trial.architecture not in seen:
+            seen.add(trial.architecture)
             score = Text(number(trial.validation_score), style="bold" if rank == 1 else "")
             rows.append([rank, _architecture(trial), score, *_effort(trial)])
     columns: list[str | tuple[str, str]] = [

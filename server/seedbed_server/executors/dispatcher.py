@@ -13,7 +13,7 @@ from seedbed_server.data.references import Policy
 from seedbed_server.executors.assignment import Assignment
 from seedbed_server.executors.local import Worker
 from seedbed_server.executors.processes import describe_exit
-from seedbed_server.jobs.values import Job
+from seedbed_server.jobs.values import INTERRUPTED, Job
 from seedbed_server.store import Files, Store
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ class _Running:
     job: Job
     slot: Slot
     worker: Worker | None = None
-    cancelled: bool = False
+    killed: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -112,18 +112,23 @@ class Dispatcher:
         running = self._running.get(job_id)
         if running is None:
             return
-        running.cancelled = True
         if running.worker is not None:
             await running.worker.cancel()
-        await running.ended.wait()
+        await self._kill(running)
 
     async def close(self) -> None:
         """Ends all workers; their jobs go back in the queue for the next start."""
         self._closing = True
-        await asyncio.gather(*(self.cancel(job_id) for job_id in list(self._running)))
+        await asyncio.gather(*(self._kill(running) for running in list(self._running.values())))
         await asyncio.to_thread(
-            self._store.jobs.requeue_active, "the server was stopped during the trial"
+            self._store.jobs.requeue_active, INTERRUPTED
         )
+
+    async def _kill(self, running: _Running) -> None:
+        running.killed = True
+        if running.worker is not None:
+            await running.worker.kill()
+        await running.ended.wait()
 
     def _begin(self, job: Job, slot: Slot, free: list[Slot]) -> None:
         running = self._running[job.id] = _Running(job, slot)
@@ -166,8 +171,8 @@ class Dispatcher:
             return
         running.worker = worker
         try:
-            if running.cancelled:
-                await worker.cancel()
+            if running.killed:
+                await worker.kill()
             elif (await asyncio.to_thread(self._store.jobs.get, job.id)).stop_requested:
                 worker.stop()
             status = await worker.wait()

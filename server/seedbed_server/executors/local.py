@@ -50,14 +50,19 @@ class Worker:
         self._send(STOP)
 
     async def cancel(self) -> None:
-        """Ends the worker and what it started; returns once they are gone."""
-        if self._ended.done():
-            return
-        self._send(CANCEL)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._ended), CANCEL_GRACE_SECONDS)
-        self._child.kill()
-        await self.wait()
+        """Tells the worker that its job is cancelled, and ends it and what it started a moment
+        later; returns once they are gone."""
+        if not self._ended.done():
+            self._send(CANCEL)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._ended), CANCEL_GRACE_SECONDS)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Ends the worker and what it started at once; returns once they are gone."""
+        if not self._ended.done():
+            self._child.kill()
+            await self.wait()
 
     async def wait(self) -> int | None:
         """Waits for the end; the exit status, or minus the signal's number."""

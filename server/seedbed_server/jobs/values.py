@@ -38,6 +38,10 @@ class StopReason(StrEnum):
     SPACE_EXHAUSTED = "SPACE_EXHAUSTED"
 
 
+INTERRUPTED = "the server was stopped during the trial"
+"""The reason of a trial that failed for no fault of its own; its settings are tried again."""
+
+
 class TrialState(StrEnum):
     """How a trial is or went."""
 

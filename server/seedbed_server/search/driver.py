@@ -106,8 +106,10 @@ def _read(
     assignment: Assignment, store: Store, files: Files, row: DatasetRow, registry: Registry
 ) -> Dataset:
     """The dataset, if it is still what the job was created for."""
-    resolved = references.resolve(sources_of(row, store, files), assignment.policy)
-    references.verify_unchanged(resolved, row.fingerprint, row.signature)
+    sources = sources_of(row, store, files)
+    resolved = references.resolve_unchanged(
+        sources, assignment.policy, row.fingerprint, row.signature
+    )
     return reading.read(resolved, assignment.policy, samples=registry.samples)
 
 

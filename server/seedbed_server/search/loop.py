@@ -16,8 +16,17 @@ from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import Blueprint, Data, Diverged, Hardware, Interrupted, Trainer
-from seedbed_server.jobs.values import BestChanged, Job, Score, StopReason, Trial, TrialState
+from seedbed_server.jobs.values import (
+    INTERRUPTED,
+    BestChanged,
+    Job,
+    Score,
+    StopReason,
+    Trial,
+    TrialState,
+)
 from seedbed_server.search.budget import Spending
+from seedbed_server.search.judge import Judge
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
@@ -58,6 +67,11 @@ class Search:
     failures_in_a_row: int = 0
     last_failure: str = ""
     epoch_seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def judge(self) -> Judge:
+        """Decides between results on the validation split."""
+        return Judge(self.metric, self.block.target.tie_breaker, self.data.valid.target)
 
     def run(self, earlier: list[Trial]) -> StopReason:
         """Runs trials until a limit is reached and returns which. `earlier` are the trials of a
@@ -105,8 +119,7 @@ class Search:
         run = TrialRun(
             proposal,
             study=study,
-            metric=self.metric,
-            target=self.data.valid.target,
+            judge=self.judge,
             spending=self.spending,
             session=self.session,
             control=self.control,
@@ -130,7 +143,7 @@ class Search:
             end_time=datetime.now(UTC),
         )
         self._note(trial)
-        if trainer is not None and self._is_best(trial):
+        if trainer is not None and self._is_best(trial, run.best_outputs):
             assert run.best_outputs is not None
             self._keep(Candidate(trial, trainer, run.best_outputs))
         study.tell(proposal, state, trial.validation_score)
@@ -184,11 +197,14 @@ class Search:
             known = self.epoch_seconds.get(trial.architecture, per_epoch)
             self.epoch_seconds[trial.architecture] = min(known, per_epoch)
 
-    def _is_best(self, trial: Trial) -> bool:
-        if trial.validation_score is None:
+    def _is_best(self, trial: Trial, outputs: Array | None) -> bool:
+        if trial.validation_score is None or outputs is None:
             return False
-        best = self.best.trial.validation_score if self.best else None
-        return best is None or self.metric.better(trial.validation_score, best)
+        if self.best is None:
+            return True
+        return self.judge.better(
+            trial.validation_score, outputs, self.best.trial.validation_score, self.best.outputs
+        )
 
     def _keep(self, candidate: Candidate) -> None:
         """Writes the trainer beside the earlier best, then removes that."""
@@ -203,7 +219,8 @@ class Search:
     def _resume(self, earlier: list[Trial]) -> None:
         """Loads the best of the earlier trials whose files are there."""
         for trial in earlier:
-            self._note(trial)
+            if trial.reason != INTERRUPTED:
+                self._note(trial)
         self.failures_in_a_row = 0
         scored = [t for t in earlier if t.validation_score is not None]
         while scored:

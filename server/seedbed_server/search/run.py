@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from seedbed_sdk.blocks.base import Array
-from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import EpochReport, Verdict
 from seedbed_server.jobs.values import EpochFinished, TrialState
 from seedbed_server.search.budget import Spending, reaches
+from seedbed_server.search.judge import Judge
 from seedbed_server.search.study import Proposal, Study, rung_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ class TrialRun:
         proposal: Proposal,
         *,
         study: Study,
-        metric: Metric,
-        target: Array,
+        judge: Judge,
         spending: Spending,
         session: JobSession,
         control: Control,
@@ -38,8 +37,7 @@ class TrialRun:
     ) -> None:
         self.proposal = proposal
         self.study = study
-        self.metric = metric
-        self.target = target
+        self.judge = judge
         self.spending = spending
         self.session = session
         self.control = control
@@ -57,13 +55,13 @@ class TrialRun:
 
     def report(self, report: EpochReport) -> Verdict:
         """Scores the epoch, writes it down and decides whether the trial goes on."""
-        score = self.metric.compute(self.target, report.valid_outputs)
+        score = self.judge.score(report.valid_outputs)
         self.scores.append(score)
         self.samples = report.samples
         self.epochs = report.epoch
-        count = max(1, len(self.target))
+        count = max(1, len(self.judge.target))
         self.spending.item_seconds = max(self.spending.item_seconds, report.predict_seconds / count)
-        best = self.best_score is None or self.metric.better(score, self.best_score)
+        best = self.judge.better(score, report.valid_outputs, self.best_score, self.best_outputs)
         if best:
             self.best_score = score
             self.best_outputs = report.valid_outputs
@@ -110,7 +108,7 @@ class TrialRun:
     def _ends(self, report: EpochReport, score: float) -> bool:
         if self.should_stop() or self.samples_left() <= 0:
             return True
-        if reaches(self.spending.budget.target_score, self.metric, score):
+        if reaches(self.spending.budget.target_score, self.judge.metric, score):
             return True
         rung = rung_of(report.epoch, report.epochs)
         if self.prunable and rung > self._rung and report.epoch < report.epochs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,12 @@ import optuna
 
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.space import Parameters
-from seedbed_server.jobs.values import Trial, TrialState
+from seedbed_server.jobs.values import INTERRUPTED, Trial, TrialState
 from seedbed_server.search.space import ARCHITECTURE, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+# Said of `group` in every study; the version is pinned.
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 RUNGS = 10
 ATTEMPTS_TO_ASK = 20
@@ -53,8 +56,9 @@ class Study:
             ),
         )
         for trial in sorted(earlier, key=lambda t: t.number):
-            self._add(trial)
             self._next = trial.number + 1
+            if trial.reason != INTERRUPTED:
+                self._add(trial)
 
     @property
     def exhausted(self) -> bool:

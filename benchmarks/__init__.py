@@ -1,0 +1,14 @@
+"""Timings, each of ours beside what one would do without seedbed, in one run and interleaved.
+
+`python -m benchmarks` lists them; each name is a module here with a `run(rounds)`.
+"""
+
+BENCHMARKS = {
+    "service_start": "How fast the service is ready and how small it is, against a process that "
+    "loads torch; and how soon a job's first epoch is there.",
+    "search_overhead": "Trials a minute of a whole job through the service, against a plain Optuna "
+    "loop that trains the same network on the same data.",
+    "frozen_features": "Trials on the features of a frozen backbone, against loops that run the "
+    "backbone again; and how often a picture is decoded.",
+}
+"""A sentence for each benchmark, by its name."""
