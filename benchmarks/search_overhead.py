@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import seedbed
 from benchmarks.measure import Case, compare
-from benchmarks.processes import Started, server
+from benchmarks.processes import server
 from seedbed_sdk.blocks.tabular import TabularBlock
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import Dataset

@@ -154,7 +154,9 @@ class Architecture:
     `space` holds every hyperparameter with the values it may take; `learning_rate` and `epochs` are
     the names to use for these. `portfolio` holds complete settings known to be good, tried before
     the search begins; the first is the default. A `baseline` is always tried first. `fits` says
-    whether it suits the data and the hardware at hand.
+    whether it suits the data and the hardware at hand. `refits` says that it is cheap and stable
+    enough for the chosen model to be trained once more, for the epochs that were best, on training
+    and validation items together.
     """
 
     name: str
@@ -165,4 +167,5 @@ class Architecture:
     space: Space
     portfolio: Sequence[Mapping[str, object]]
     baseline: bool = False
+    refits: bool = False
     fits: Callable[[DataBlock, Hardware], bool] = _always

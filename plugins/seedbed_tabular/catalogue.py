@@ -36,6 +36,7 @@ LINEAR = Architecture(
     space={"regularization": FloatRange(1e-3, 1e3, log=True)},
     portfolio=({"regularization": 1.0},),
     baseline=True,
+    refits=True,
 )
 
 BOOSTING = Architecture(
@@ -82,6 +83,7 @@ BOOSTING = Architecture(
             "lambda_l2": 5.0,
         },
     ),
+    refits=True,
 )
 
 NETWORK = Architecture(

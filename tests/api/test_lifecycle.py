@@ -135,12 +135,12 @@ def test_it_listens_on_a_socket_file_and_prints_json(tmp_path: Path) -> None:
 
 def test_it_exits_when_idle_though_not_while_it_works(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    with launch(data_dir, "--allow-root", str(tmp_path), "--idle-exit", "2") as server:
+    with launch(data_dir, "--allow-root", str(tmp_path), "--idle-exit", "1.5") as server:
         name = server.job(server.dataset(tmp_path / "t.csv"), mode="wait").name
         server.until(name, "best_changed")
         # Nothing is asked of it, and the job goes on.
         with pytest.raises(subprocess.TimeoutExpired):
-            server.process.wait(3.0)
+            server.process.wait(2.0)
         server.jobs.StopJob(jobs_pb2.StopJobRequest(name=name))
         assert server.process.wait(10) == 0
 

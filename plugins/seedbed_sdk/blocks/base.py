@@ -113,15 +113,11 @@ class InputBlock(Block):
 
 
 class TargetBlock(Block):
-    """The type of what is predicted: decides output size, loss, activation, metrics, decoding.
-
-    `tie_breaker` names the finer metric that decides between trials of equal score.
-    """
+    """The type of what is predicted: decides output size, loss, activation, metrics, decoding."""
 
     column: str
     metrics: ClassVar[tuple[str, ...]]
     default_metric: ClassVar[str]
-    tie_breaker: ClassVar[str]
     prediction_kind: ClassVar[str]
 
     @property

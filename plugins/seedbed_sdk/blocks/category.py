@@ -45,7 +45,6 @@ class CategoryBlock(TargetBlock):
         "log_loss",
     )
     default_metric: ClassVar[str] = "accuracy"
-    tie_breaker: ClassVar[str] = "log_loss"
     prediction_kind: ClassVar[str] = "classification"
 
     def __init__(self, column: str, classes: tuple[str, ...] = ()) -> None:

@@ -26,7 +26,6 @@ class RegressionBlock(TargetBlock):
     type: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2")
     default_metric: ClassVar[str] = "rmse"
-    tie_breaker: ClassVar[str] = "mae"
     prediction_kind: ClassVar[str] = "regression"
 
     def __init__(

@@ -120,9 +120,7 @@ class Dispatcher:
         """Ends all workers; their jobs go back in the queue for the next start."""
         self._closing = True
         await asyncio.gather(*(self._kill(running) for running in list(self._running.values())))
-        await asyncio.to_thread(
-            self._store.jobs.requeue_active, INTERRUPTED
-        )
+        await asyncio.to_thread(self._store.jobs.requeue_active, INTERRUPTED)
 
     async def _kill(self, running: _Running) -> None:
         running.killed = True

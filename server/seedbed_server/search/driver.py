@@ -34,6 +34,7 @@ from seedbed_server.search import scoring
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
 from seedbed_server.search.loop import Candidate, Search
+from seedbed_server.search.refit import Refit, refit
 from seedbed_server.store import Dataset as DatasetRow
 from seedbed_server.store import Files, Store
 
@@ -158,17 +159,18 @@ def _finish(
     """Scores the best trial on the test split, once, and publishes it."""
     job, metric = search.job, plan.metric
     validation = scoring.score(metric, prepared.valid.target, best.outputs, seed=job.seed)
+    chosen = refit(search, best) or Refit(best.trainer, dict(best.trial.parameters))
     test = scoring.score(
-        metric, prepared.test.target, best.trainer.predict(prepared.test.inputs), seed=job.seed
+        metric, prepared.test.target, chosen.trainer.predict(prepared.test.inputs), seed=job.seed
     )
     plan.block.target.calibrate(prepared.valid.target, best.outputs)
     with files.new_model_folder(job.id) as folder:
         bundle.write(
             folder.path,
             block=plan.block,
-            trainer=best.trainer,
+            trainer=chosen.trainer,
             architecture=best.trial.architecture,
-            parameters=dict(best.trial.parameters),
+            parameters=chosen.parameters,
             seed=search.trial_seed(best.trial.number),
             about=_about(job, plan, registry, validation, test),
         )

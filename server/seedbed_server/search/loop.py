@@ -26,7 +26,6 @@ from seedbed_server.jobs.values import (
     TrialState,
 )
 from seedbed_server.search.budget import Spending
-from seedbed_server.search.judge import Judge
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
@@ -42,11 +41,15 @@ MAX_FAILURES_IN_A_ROW = 10
 
 @dataclass
 class Candidate:
-    """The best trial so far, with its trainer and its outputs on the validation split."""
+    """The best trial so far, with its trainer and its outputs on the validation split.
+
+    `best_epoch` is 0 where it is not known, for a trial of a worker that was replaced.
+    """
 
     trial: Trial
     trainer: Trainer
     outputs: Array
+    best_epoch: int = 0
 
 
 @dataclass
@@ -67,11 +70,6 @@ class Search:
     failures_in_a_row: int = 0
     last_failure: str = ""
     epoch_seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def judge(self) -> Judge:
-        """Decides between results on the validation split."""
-        return Judge(self.metric, self.block.target.tie_breaker, self.data.valid.target)
 
     def run(self, earlier: list[Trial]) -> StopReason:
         """Runs trials until a limit is reached and returns which. `earlier` are the trials of a
@@ -119,7 +117,8 @@ class Search:
         run = TrialRun(
             proposal,
             study=study,
-            judge=self.judge,
+            metric=self.metric,
+            target=self.data.valid.target,
             spending=self.spending,
             session=self.session,
             control=self.control,
@@ -143,9 +142,9 @@ class Search:
             end_time=datetime.now(UTC),
         )
         self._note(trial)
-        if trainer is not None and self._is_best(trial, run.best_outputs):
+        if trainer is not None and self._is_best(trial):
             assert run.best_outputs is not None
-            self._keep(Candidate(trial, trainer, run.best_outputs))
+            self._keep(Candidate(trial, trainer, run.best_outputs, run.best_epoch))
         study.tell(proposal, state, trial.validation_score)
         self.session.finish_trial(trial, samples_total=self.spending.samples)
         if self.best is not None and self.best.trial is trial:
@@ -197,14 +196,13 @@ class Search:
             known = self.epoch_seconds.get(trial.architecture, per_epoch)
             self.epoch_seconds[trial.architecture] = min(known, per_epoch)
 
-    def _is_best(self, trial: Trial, outputs: Array | None) -> bool:
-        if trial.validation_score is None or outputs is None:
+    def _is_best(self, trial: Trial) -> bool:
+        """Of equal scores the earlier stays: it is the likelier a default that is known to be good,
+        and on a small validation split many trials are equal by chance."""
+        if trial.validation_score is None:
             return False
-        if self.best is None:
-            return True
-        return self.judge.better(
-            trial.validation_score, outputs, self.best.trial.validation_score, self.best.outputs
-        )
+        best = self.best.trial.validation_score if self.best else None
+        return best is None or self.metric.better(trial.validation_score, best)
 
     def _keep(self, candidate: Candidate) -> None:
         """Writes the trainer beside the earlier best, then removes that."""

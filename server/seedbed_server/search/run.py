@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import EpochReport, Verdict
 from seedbed_server.jobs.values import EpochFinished, TrialState
 from seedbed_server.search.budget import Spending, reaches
-from seedbed_server.search.judge import Judge
 from seedbed_server.search.study import Proposal, Study, rung_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class TrialRun:
         proposal: Proposal,
         *,
         study: Study,
-        judge: Judge,
+        metric: Metric,
+        target: Array,
         spending: Spending,
         session: JobSession,
         control: Control,
@@ -37,7 +38,8 @@ class TrialRun:
     ) -> None:
         self.proposal = proposal
         self.study = study
-        self.judge = judge
+        self.metric = metric
+        self.target = target
         self.spending = spending
         self.session = session
         self.control = control
@@ -46,6 +48,7 @@ class TrialRun:
         self.scores: list[float] = []
         self.best_score: float | None = None
         self.best_outputs: Array | None = None
+        self.best_epoch = 0
         self.samples = 0
         self.epochs = 0
         self.state = TrialState.COMPLETE
@@ -55,16 +58,17 @@ class TrialRun:
 
     def report(self, report: EpochReport) -> Verdict:
         """Scores the epoch, writes it down and decides whether the trial goes on."""
-        score = self.judge.score(report.valid_outputs)
+        score = self.metric.compute(self.target, report.valid_outputs)
         self.scores.append(score)
         self.samples = report.samples
         self.epochs = report.epoch
-        count = max(1, len(self.judge.target))
+        count = max(1, len(self.target))
         self.spending.item_seconds = max(self.spending.item_seconds, report.predict_seconds / count)
-        best = self.judge.better(score, report.valid_outputs, self.best_score, self.best_outputs)
+        best = self.best_score is None or self.metric.better(score, self.best_score)
         if best:
             self.best_score = score
             self.best_outputs = report.valid_outputs
+            self.best_epoch = report.epoch
         self._send(report, score)
         return Verdict(best, stop=self._ends(report, score))
 
@@ -108,7 +112,7 @@ class TrialRun:
     def _ends(self, report: EpochReport, score: float) -> bool:
         if self.should_stop() or self.samples_left() <= 0:
             return True
-        if reaches(self.spending.budget.target_score, self.judge.metric, score):
+        if reaches(self.spending.budget.target_score, self.metric, score):
             return True
         rung = rung_of(report.epoch, report.epochs)
         if self.prunable and rung > self._rung and report.epoch < report.epochs:

@@ -1,0 +1,81 @@
+"""The chosen model once more, on training and validation items together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.space import Parameters
+from seedbed_sdk.trainer import (
+    Blueprint,
+    Data,
+    EpochReport,
+    SplitArrays,
+    Trainer,
+    Verdict,
+)
+from seedbed_server.search.loop import Candidate, Search
+
+MAX_ITEMS = 10_000
+SLOWER = 2.0
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A trained model and the hyperparameters it was trained with."""
+
+    trainer: Trainer
+    parameters: Parameters
+
+
+class _WholeRun:
+    """Implements `seedbed_sdk.trainer.Run` for a run that goes to its end: the last epoch counts,
+    since the validation items are trained on."""
+
+    def report(self, report: EpochReport) -> Verdict:  # noqa: ARG002
+        return Verdict(best=True, stop=False)
+
+    def should_stop(self) -> bool:
+        return False
+
+    def seconds_left(self) -> float:
+        return math.inf
+
+    def samples_left(self) -> float:
+        return math.inf
+
+    def log(self, message: str) -> None:
+        """There is nobody to tell."""
+
+
+def refit(search: Search, best: Candidate) -> Refit | None:
+    """Trains the best trial's settings for its best number of epochs on all items but the test
+    split's. None where the architecture does not ask for it, where the data is so large that a few
+    more items change nothing, or where the time left does not allow it."""
+    architecture = search.space.architectures[best.trial.architecture]
+    train, valid = search.data.train, search.data.valid
+    if not architecture.refits or not best.best_epoch or len(train) > MAX_ITEMS:
+        return None
+    left = search.spending.seconds_left() + search.spending.reserve() / 2
+    if best.trial.seconds * SLOWER > left:
+        return None
+    parameters = dict(best.trial.parameters)
+    if "epochs" in parameters:
+        parameters["epochs"] = best.best_epoch
+    blueprint = Blueprint(
+        search.block, parameters, search.hardware, search.trial_seed(best.trial.number)
+    )
+    trainer = architecture.build(blueprint)
+    both = SplitArrays(
+        {name: _joined(array, valid.inputs[name]) for name, array in train.inputs.items()},
+        _joined(train.target, valid.target),
+    )
+    trainer.fit(Data(both, valid), _WholeRun())
+    return Refit(trainer, parameters)
+
+
+def _joined(first: Array, second: Array) -> Array:
+    return np.concatenate([first, second])
