@@ -18,7 +18,7 @@ from benchmarks.measure import Case
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", required=False, type=click.Choice(list(BENCHMARKS)))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per case on stdout.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 def main(name: str | None, as_json: bool, rounds: int) -> None:
     """Runs the benchmark NAME, or lists the benchmarks. A ratio above 1 says that ours is better;
     the spread is the lowest and the highest ratio of the rounds."""

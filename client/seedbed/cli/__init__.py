@@ -69,4 +69,6 @@ def _fail(session: Session, error: seedbed.SeedbedError) -> int:
 
 def main() -> None:
     """The entry point of the `seedbed` script."""
+    # gRPC's own log lines would break the display; what they tell comes back as errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(run())

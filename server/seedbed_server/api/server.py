@@ -34,6 +34,8 @@ OPTIONS = (
     ("grpc.so_reuseport", 0),
     # Clients find out by pings whether a silent server is still there.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    # A client that stood still for a while sends its pings in a bunch; that is no misbehaviour.
+    ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 )
 SERVICES = tuple(
