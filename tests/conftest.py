@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+# As in the server's workers: threads that wait sleep, so that tests side by side do not starve.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
 

