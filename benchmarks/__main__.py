@@ -8,8 +8,6 @@ from dataclasses import asdict
 from importlib import import_module
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import BENCHMARKS
 from benchmarks.measure import Case
@@ -28,23 +26,17 @@ def main(name: str | None, as_json: bool, rounds: int) -> None:
         return
     # As the service's workers have it, and before anything loads the library that reads it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    cases: list[Case] = []
     for case in import_module(f"benchmarks.{name}").run(rounds):
-        if as_json:
-            print(json.dumps(asdict(case)), flush=True)
-        cases.append(case)
-    if not as_json:
-        Console().print(_table(cases))
+        click.echo(json.dumps(asdict(case)) if as_json else _described(case))
 
 
-def _table(cases: list[Case]) -> Table:
-    table = Table("case", "ours", "theirs", "unit", "ratio", "spread", "limit")
-    for case in cases:
-        ratio = "" if case.ratio is None else f"{case.ratio:g}"
-        spread = "" if case.spread is None else f"{case.spread[0]:g} .. {case.spread[1]:g}"
-        numbers = f"{case.ours:g}", f"{case.theirs:g}", case.unit, ratio, spread
-        table.add_row(case.case, *numbers, case.limit)
-    return table
+def _described(case: Case) -> str:
+    """The case in two lines."""
+    ratio = "no ratio"
+    if case.ratio is not None and case.spread is not None:
+        ratio = f"ratio {case.ratio:g} ({case.spread[0]:g} to {case.spread[1]:g})"
+    sides = f"ours {case.ours:g}, theirs {case.theirs:g} {case.unit}"
+    return f"{case.case}\n    {sides}; {ratio}; {case.limit}"
 
 
 if __name__ == "__main__":

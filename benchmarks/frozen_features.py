@@ -1,10 +1,10 @@
 """Trials on the features of a frozen backbone, against loops that run the backbone again.
 
-Both sides train the same head on the same pictures, decoded and in memory, for the same epochs. Ours
-runs the backbone over every picture and its mirror image once in a job, which the time of its trials
-has in it. Theirs runs it in each trial and each epoch, over one view of each training picture and
-both views of those held out, as ours is scored; the fairer loop runs it once in each trial. Each side loads
-the backbone once.
+Both sides train the same head on the same pictures, decoded and in memory, for the same epochs, and
+load the backbone once. Ours runs it over every picture and its mirror image once in a job, which
+the time of its trials has in it. Theirs runs it in each trial and each epoch, over one view of each
+training picture and both views of those held out, as ours is scored; the fairer loop runs it over
+all views once in each trial.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def run(rounds: int) -> Iterator[Case]:
 def _round(files: dict[str, bytes]) -> _Round:
     reads = _Reads(files)
     dataset = Dataset({"train": DataSplit(files=reads.refs())}, "class_folders")
-    block = ImageClassification().data_block(dataset, "", TaskOptions())
+    block = ImageClassification().data_block(dataset, "", TaskOptions.model_validate({}))
     # Up to here the headers of some pictures were looked at, for their size.
     reads.count = 0
     prepared = block.prepare(seed=0)

@@ -1,9 +1,11 @@
 """Trials a minute of a whole job, against a plain loop of the kind Optuna's PyTorch example shows.
 
 Both sides train the same network (the task's own `mlp`, of fixed size) with AdamW for the same
-number of epochs in batches of the same size, on the same arrays in memory, on one thread; both search
-learning rate and weight decay with TPE and prune by the median of earlier trials. Since pruning cuts
-differently on each side, a trial counts by the share of its epochs that were trained.
+number of epochs in batches of the same size, on the same arrays in memory, on one thread. Both
+search learning rate and weight decay with TPE and prune by the median of earlier trials; since that
+cuts differently on each side, a trial counts by the share of its epochs that were trained. Ours
+also clips gradients, schedules the learning rate, keeps the best epoch's weights, and writes every
+epoch down.
 """
 
 from __future__ import annotations
@@ -131,12 +133,14 @@ def _table() -> pd.DataFrame:
 
 def _arrays(table: pd.DataFrame) -> tuple[DataBlock, SplitArrays, SplitArrays]:
     """Fitted block, training and validation split, as a worker prepares them."""
-    block = TabularTask().data_block(Dataset.from_frame(table), "target", TabularOptions())
+    block = TabularTask().data_block(
+        Dataset.from_frame(table), "target", TabularOptions.model_validate({})
+    )
     prepared = block.prepare(seed=0)
     return block, prepared.train, prepared.valid
 
 
-# --- ours: a job on a server -------------------------------------------------------------------------
+# --- ours: a job on a server --------------------------------------------------------------------
 
 
 def _ours(client: seedbed.Client, dataset: seedbed.Dataset, seed: int) -> _Speed:
@@ -165,17 +169,14 @@ def _ours(client: seedbed.Client, dataset: seedbed.Dataset, seed: int) -> _Speed
     return _Speed(60 * whole / seconds, 60 * whole / searching)
 
 
-# --- theirs: Optuna and a loop -----------------------------------------------------------------------
+# --- theirs: Optuna and a loop ------------------------------------------------------------------
 
 
 def _theirs(
     block: DataBlock, train: SplitArrays, valid: SplitArrays, *, seed: int, loader: bool
 ) -> float:
     """Whole trials a minute. `loader` reads through a DataLoader, as examples do."""
-    sets = [
-        TensorDataset(torch.from_numpy(s.inputs["numeric"]), torch.from_numpy(s.target))
-        for s in (train, valid)
-    ]
+    sets = _tensors(train), _tensors(valid)
     # What the service makes of any batch size that would leave fewer steps than this in an epoch.
     batch_size = len(train) // MIN_STEPS
     epochs = 0
@@ -207,6 +208,10 @@ def _theirs(
     )
     study.optimize(objective, n_trials=TRIALS)
     return 60 * epochs / EPOCHS / (time.monotonic() - began)
+
+
+def _tensors(split: SplitArrays) -> TensorDataset:
+    return TensorDataset(torch.from_numpy(split.inputs["numeric"]), torch.from_numpy(split.target))
 
 
 def _network(block: DataBlock) -> TabularNetwork:

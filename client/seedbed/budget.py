@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from seedbed.errors import invalid
 from seedbed.types import Budget
@@ -58,11 +59,16 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
+def _plain(number: float) -> str:
+    """Without an exponent, and with no more digits than it needs."""
+    return format(Decimal(repr(number)).normalize(), "f")
+
+
 def format_budget(budget: Budget) -> str:
     """The budget in the form that `parse_budget` reads; empty without any limit."""
     parts = []
     if budget.seconds is not None:
-        parts.append(f"{budget.seconds:g}s")
+        parts.append(f"{_plain(budget.seconds)}s")
     if budget.trials is not None:
         parts.append(f"{budget.trials}trials")
     if budget.samples is not None:

@@ -111,7 +111,7 @@ class JobFailed(SeedbedError):
 
     def __init__(self, job: Job, cause: SeedbedError) -> None:
         super().__init__(
-            f"job {job.id} failed: {cause}",
+            f"job {job.id} failed: {cause.message}",
             cause.code,
             cause.reason,
             cause.metadata,

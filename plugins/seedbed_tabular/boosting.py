@@ -106,7 +106,8 @@ class BoostingTrainer:
 
     def save(self, folder: Path) -> None:
         assert self.booster is not None, "fit or load comes first"
-        self.booster.save_model(folder / MODEL, num_iteration=self.rounds)
+        # Not `save_model`: its error does not tell a full disk from any other.
+        (folder / MODEL).write_text(self.booster.model_to_string(num_iteration=self.rounds))
 
     def load(self, folder: Path) -> None:
         import lightgbm

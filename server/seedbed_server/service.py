@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +31,7 @@ log = structlog.get_logger()
 
 GRACE_SECONDS = 2.0
 IDLE_POLL_SECONDS = 0.1
+CANCEL_AGAIN_SECONDS = 0.5
 UPLOADS_KEPT = timedelta(days=1)
 
 
@@ -94,9 +94,10 @@ class Service:
         rooms.watching.close()
         stopping = asyncio.create_task(self._server.stop(GRACE_SECONDS))
         for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            # Python 3.11's `wait_for` can lose a cancellation that comes as its result does.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)
         await rooms.catalogue.stop()
         await rooms.dispatcher.close()
         rooms.calls.close()

@@ -67,11 +67,12 @@ class Harness:
         request = jobs_pb2.WatchJobRequest(name=name, after_sequence=after)
         return [e for e in self.jobs.WatchJob(request, timeout=30) if not e.HasField("heartbeat")]
 
-    def until(self, name: str, kind: str) -> jobs_pb2.JobEvent:
-        """Watches a job until an event of a kind comes."""
+    def until(self, name: str, kind: str, *, times: int = 1) -> jobs_pb2.JobEvent:
+        """Watches a job until an event of a kind has come so many times."""
         stream = self.jobs.WatchJob(jobs_pb2.WatchJobRequest(name=name), timeout=30)
         for event in stream:
-            if event.WhichOneof("event") == kind:
+            times -= event.WhichOneof("event") == kind
+            if times == 0:
                 stream.cancel()
                 return event
         raise AssertionError(f"no {kind} came")

@@ -162,7 +162,7 @@ def test_a_stopped_server_goes_on_with_its_job_after_the_next_start(tmp_path: Pa
     roots = ("--allow-root", str(tmp_path))
     with launch(data_dir, *roots) as server:
         name = server.job(server.dataset(tmp_path / "t.csv"), trials=3, mode="wait").name
-        server.until(name, "best_changed")
+        server.until(name, "trial_started", times=2)
         ends: list[grpc.StatusCode] = []
 
         def watch() -> None:
@@ -186,7 +186,7 @@ def test_a_killed_server_takes_its_workers_along_and_the_next_goes_on(tmp_path: 
     roots = ("--allow-root", str(tmp_path))
     with launch(data_dir, *roots) as server:
         name = server.job(server.dataset(tmp_path / "t.csv"), trials=3, mode="wait").name
-        server.until(name, "best_changed")
+        server.until(name, "trial_started", times=2)
         children = processes(server)
         server.end(signal.SIGKILL)
         assert eventually(lambda: not any(child.is_running() for child in children))

@@ -120,7 +120,11 @@ class Dispatcher:
         """Ends all workers; their jobs go back in the queue for the next start."""
         self._closing = True
         await asyncio.gather(*(self._kill(running) for running in list(self._running.values())))
-        await asyncio.to_thread(self._store.jobs.requeue_active, INTERRUPTED)
+        try:
+            await asyncio.to_thread(self._store.jobs.requeue_active, INTERRUPTED)
+        except SeedbedError as error:
+            # Such as a full disk; the next start does the same.
+            log.error("jobs_not_requeued", why=error.message)
 
     async def _kill(self, running: _Running) -> None:
         running.killed = True
@@ -198,6 +202,8 @@ class Dispatcher:
             except SeedbedError as error:
                 # Such as a full disk. The job must not stay as if it were at work.
                 log.error("death_not_recorded", job=job.id, why=error.message)
+                if self._closing:
+                    return
                 await asyncio.sleep(POLL_SECONDS)
         if after is not None:
             log.warning("worker_died", job=job.id, how=how, deaths=after.deaths, state=after.state)

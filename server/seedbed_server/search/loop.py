@@ -29,6 +29,7 @@ from seedbed_server.search.budget import Spending
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
+from seedbed_server.store.files import full_disk_is_an_error
 
 if TYPE_CHECKING:
     from seedbed_server.executors import Control
@@ -208,8 +209,9 @@ class Search:
         """Writes the trainer beside the earlier best, then removes that."""
         folder = self.folder / f"trial-{candidate.trial.number}"
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        candidate.trainer.save(folder)
+        with full_disk_is_an_error(self.folder):
+            folder.mkdir(parents=True)
+            candidate.trainer.save(folder)
         if self.best is not None:
             shutil.rmtree(self.folder / f"trial-{self.best.trial.number}", ignore_errors=True)
         self.best = candidate

@@ -206,7 +206,7 @@ class ModelFolder:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
-        if isinstance(error, OSError):
+        if isinstance(error, Exception):
             with full_disk_is_an_error(self.models):
                 raise error
 
@@ -216,8 +216,8 @@ def full_disk_is_an_error(folder: Path) -> Iterator[None]:
     """Turns the system's "no space left" into ResourceExhausted, with the bytes that are free."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_full_disk(error):
             raise
         free = shutil.disk_usage(folder).free
         raise ResourceExhausted(
@@ -226,6 +226,14 @@ def full_disk_is_an_error(folder: Path) -> Iterator[None]:
             reason="DISK_FULL",
             metadata={"folder": str(folder), "free_bytes": str(free)},
         ) from error
+
+
+def _is_full_disk(error: Exception) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in full
+    # Libraries such as safetensors have exceptions of their own, with the system's text in them.
+    return any(os.strerror(number) in str(error) for number in full)
 
 
 def write_text(path: Path, text: str) -> None:
