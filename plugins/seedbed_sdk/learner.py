@@ -103,6 +103,7 @@ class Learner:
         self.transform = transform
         self.callbacks = list(callbacks)
         self.optimizer = self._make_optimizer(groups)
+        self._trained = [p for p in self.network.parameters() if p.requires_grad]
         self.averaged = self._make_average()
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = 0
@@ -190,7 +191,7 @@ class Learner:
             group["lr"] = rate * group["scale"]
         loss = self._backward(batch, target)
         if self.config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+            nn.utils.clip_grad_norm_(self._trained, self.config.clip_norm)
         self.optimizer.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
@@ -204,7 +205,8 @@ class Learner:
         """Gradients of the whole batch; in smaller and smaller parts where memory is short."""
         while True:
             try:
-                self.optimizer.zero_grad(set_to_none=True)
+                for parameter in self._trained:
+                    parameter.grad = None
                 return self._accumulate(batch, target)
             except torch.OutOfMemoryError:
                 if self.micro_batch <= 1:
@@ -213,20 +215,30 @@ class Learner:
                 torch.cuda.empty_cache()
 
     def _accumulate(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        count = len(target)
+        if count <= self.micro_batch:
+            loss = self._loss(batch, target)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
         total = torch.zeros((), device=self.device)
-        for start in range(0, len(target), self.micro_batch):
+        for start in range(0, count, self.micro_batch):
             part = slice(start, start + self.micro_batch)
-            share = len(target[part]) / len(target)
-            with torch.autocast(
-                self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
-            ):
-                raw = self.network({name: tensor[part] for name, tensor in batch.items()})
-            loss = self.block.target.loss(
-                raw.float(), target[part], label_smoothing=self.config.label_smoothing
-            )
-            (loss * share).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach() * share
+            share = len(target[part]) / count
+            inputs = {name: tensor[part] for name, tensor in batch.items()}
+            loss = self._loss(inputs, target[part]) * share
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         return total
+
+    def _loss(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        if self.device.type == "cuda":
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                raw = self.network(batch)
+        else:
+            raw = self.network(batch)
+        return self.block.target.loss(
+            raw.float(), target, label_smoothing=self.config.label_smoothing
+        )
 
     def _plan(self, run: Run, pace: Pace) -> None:
         """Shortens the run to what fits into the time left, so that the decay still completes."""

@@ -53,7 +53,7 @@ class TrialRun:
         self.epochs = 0
         self.state = TrialState.COMPLETE
         self._unsent: list[EpochFinished] = []
-        self._sent_at = 0.0
+        self._sent_at = time.monotonic() if proposal.number else 0.0
         self._rung = 0
 
     def report(self, report: EpochReport) -> Verdict:
