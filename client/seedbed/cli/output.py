@@ -21,7 +21,7 @@ from seedbed.errors import SeedbedError
 _WIDE = 160
 _GAP = 2
 _NARROWEST = 10
-_SHOWN_TRIALS = 20
+_SHOWN_TRIALS = 10
 _SHOWN_FAILED = 5
 
 
