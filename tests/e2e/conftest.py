@@ -11,15 +11,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import seedbed
 from seedbed.errors import from_rpc_error
 from seedbed.v1 import datasets_pb2, datasets_pb2_grpc
 from tests.conftest import RunningServer, _ready_address, child_environment
+
+ErrorT = TypeVar("ErrorT", bound=seedbed.SeedbedError)
+
+SAMPLE = "sample://breast_cancer"
+GOOD = "size,shape,y\n" + "".join(f"{i},{i % 7},{'yes' if i % 2 else 'no'}\n" for i in range(60))
+# A search whose every trial takes a few seconds on `write_noise`.
+SLOW: dict[str, object] = {"architecture": "mlp", "epochs": 40, "batch_size": 64}
 
 # Without these even root cannot read a file that its mode forbids.
 _OVERRIDES = "-dac_override,-dac_read_search"
@@ -116,6 +125,54 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield House(server, client, root)
 
 
+@pytest.fixture(scope="package")
+def sample(house: House) -> seedbed.Dataset:
+    """A table of numbers with a target of two classes."""
+    return house.register(SAMPLE)
+
+
+@pytest.fixture(scope="package")
+def model(house: House, sample: seedbed.Dataset) -> seedbed.Model:
+    """A model of the sample."""
+    return house.client.train("tabular", sample, budget="1trials").model()
+
+
+@pytest.fixture
+def undisturbed(house: House) -> Iterator[None]:
+    """After the test the server says that it is well, and works on nothing."""
+    yield
+    for job in house.client.jobs():
+        if not job.state.ended:
+            job.cancel()
+    with grpc.insecure_channel(house.server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@contextmanager
+def refused(
+    house: House, kind: type[ErrorT], says: Sequence[str], field: str = ""
+) -> Iterator[None]:
+    """Expects the error of the block, with one violation (of `field`), the words in it, and
+    nothing left of the attempt."""
+    before = house.leftovers()
+    with pytest.raises(kind) as caught:
+        yield
+    error = caught.value
+    assert type(error) is kind
+    assert [violation.field for violation in error.violations] == ([field] if field else [])
+    for words in says:
+        assert words in str(error)
+    assert "Traceback" not in str(error)
+    assert house.leftovers() == before
+
+
+def any_row(model: seedbed.Model) -> dict[str, object]:
+    """A row for a model that predicts from numbers."""
+    return {column.name: 1.0 for column in model.info.inputs}
+
+
 def write_noise(path: Path, rows: int = 4000) -> Path:
     """A table that takes a network a tenth of a second an epoch: columns `a`, `b`, `c`, `y`."""
     rng = random.Random(0)
@@ -125,7 +182,3 @@ def write_noise(path: Path, rows: int = 4000) -> Path:
     )
     path.write_text("a,b,c,y\n" + "\n".join(lines) + "\n")
     return path
-
-
-# A search whose every trial takes a few seconds.
-SLOW: dict[str, object] = {"architecture": "mlp", "epochs": 40, "batch_size": 64}

@@ -1,4 +1,4 @@
-"""Each line of the list of bad input: refused with a code, a field and a text that helps, and
+"""Bad requests, data and rows: each refused with a code, a field and a text that helps, and
 nothing half-done stays, and the server goes on serving."""
 
 from __future__ import annotations
@@ -7,69 +7,18 @@ import io
 import os
 import random
 import stat
-import subprocess
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import grpc
-import psutil
+import pandas as pd
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 import seedbed
-from tests.conftest import RunningServer, eventually
-from tests.e2e.conftest import SLOW, House, children, serve, write_noise
+from tests.e2e.conftest import GOOD, House, any_row, refused
 
-ErrorT = TypeVar("ErrorT", bound=seedbed.SeedbedError)
-
-GOOD = "size,shape,y\n" + "".join(f"{i},{i % 7},{'yes' if i % 2 else 'no'}\n" for i in range(60))
-SAMPLE = "sample://breast_cancer"
-
-
-@contextmanager
-def refused(
-    house: House, kind: type[ErrorT], says: Sequence[str], field: str = ""
-) -> Iterator[None]:
-    """Expects the error of the block, with one violation (of `field`), the words in it, and
-    nothing left of the attempt."""
-    before = house.leftovers()
-    with pytest.raises(kind) as caught:
-        yield
-    error = caught.value
-    assert type(error) is kind
-    assert [violation.field for violation in error.violations] == ([field] if field else [])
-    for words in says:
-        assert words in str(error)
-    assert "Traceback" not in str(error)
-    assert house.leftovers() == before
-
-
-@pytest.fixture(autouse=True)
-def still_serving(house: House) -> Iterator[None]:
-    """After every test the server says that it is well, and works on nothing."""
-    yield
-    for job in house.client.jobs():
-        if not job.state.ended:
-            job.cancel()
-    with grpc.insecure_channel(house.server.address) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=10
-        )
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
-
-
-@pytest.fixture(scope="module")
-def sample(house: House) -> seedbed.Dataset:
-    return house.register(SAMPLE)
-
-
-@pytest.fixture(scope="module")
-def model(house: House, sample: seedbed.Dataset) -> seedbed.Model:
-    return house.client.train("tabular", sample, budget="1trials").model()
+pytestmark = pytest.mark.usefixtures("undisturbed")
 
 
 def train(house: House, dataset: seedbed.Dataset, task: str = "tabular", **more: object) -> None:
@@ -180,8 +129,6 @@ def text_of(row: Callable[[int], str], header: str = "a,y") -> bytes:
 
 
 def truncated_parquet() -> bytes:
-    import pandas as pd
-
     whole = io.BytesIO()
     pd.DataFrame({"a": range(500), "y": ["u", "v"] * 250}).to_parquet(whole)
     return whole.getvalue()[:-100]
@@ -393,236 +340,20 @@ def test_a_sample_that_is_not_there(house: House) -> None:
     house.client.delete_dataset(dataset)
 
 
-def test_data_that_changed_or_vanished_before_the_job_ran(
-    house: House, sample: seedbed.Dataset
-) -> None:
-    paths = [house.root / "will_change.csv", house.root / "will_vanish.csv"]
-    for path in paths:
-        path.write_text(GOOD)
-    datasets = [house.register(f"file://{path}") for path in paths]
-    before = house.leftovers()
-    running = house.client.train("tabular", sample, budget="600s", search_space=SLOW, detach=True)
-    queued = [
-        house.client.train("tabular", dataset, target="y", budget="1trials", detach=True)
-        for dataset in datasets
-    ]
-    paths[0].write_text(GOOD + "61,5,yes\n")
-    paths[1].unlink()
-    assert [job.refresh().state for job in queued] == [seedbed.JobState.QUEUED] * 2
-    running.cancel()
-    with pytest.raises(seedbed.JobFailed) as changed:
-        queued[0].wait()
-    with pytest.raises(seedbed.JobFailed) as vanished:
-        queued[1].wait()
-    assert (changed.value.code, changed.value.reason) == ("FAILED_PRECONDITION", "DATASET_CHANGED")
-    assert f"changed since the job was created: {paths[0]}" in str(changed.value)
-    assert "create the dataset again" in str(changed.value)
-    assert (vanished.value.code, vanished.value.reason) == (
-        "FAILED_PRECONDITION",
-        "DATASET_VANISHED",
-    )
-    assert f"{paths[1]} does not exist; put it back" in str(vanished.value)
-    with refused(house, seedbed.FailedPrecondition, ["is FAILED and has no model"]):
-        queued[0].model()
-    for job in (running, *queued):
-        job.delete()
-    assert eventually(lambda: house.leftovers() == before)
-
-
 # Rows to predict
 
 
-def row(model: seedbed.Model) -> dict[str, object]:
-    return {column.name: 1.0 for column in model.info.inputs}
-
-
 def test_a_row_that_misses_or_adds_columns(house: House, model: seedbed.Model) -> None:
-    short = row(model)
+    short = any_row(model)
     del short["mean radius"]
     says = ["missing", "null where unknown"]
     with refused(house, seedbed.InvalidArgument, says, 'examples[1].fields["mean radius"]'):
-        model.predict([row(model), short])
+        model.predict([any_row(model), short])
     says = ["no such column; the model predicts from ", "mean radius"]
     with refused(house, seedbed.InvalidArgument, says, 'examples[0].fields["colour"]'):
-        model.predict([row(model) | {"colour": "red"}])
+        model.predict([any_row(model) | {"colour": "red"}])
     with refused(
         house, seedbed.InvalidArgument, ["'mean radius'", "takes a number", "'big'"], "examples[0]"
     ):
-        model.predict([row(model) | {"mean radius": "big"}])
-    assert len(model.predict([row(model), row(model) | {"mean radius": None}])) == 2
-
-
-# What is not there, or still in use
-
-
-def test_what_does_not_exist(house: House) -> None:
-    for get, what in (
-        (house.client.job, "job"),
-        (house.client.model, "model"),
-        (house.client.dataset, "dataset"),
-    ):
-        with refused(house, seedbed.NotFound, [f"there is no {what} 'nothing'"]):
-            get("nothing")
-    with refused(house, seedbed.NotFound, ["'tabula'", "tabular"]):
-        house.client.task("tabula")
-    with refused(house, seedbed.InvalidArgument, ["'No Name'", "projects/default/jobs/ID"], "name"):
-        house.client.job("No Name")
-
-
-def test_a_model_that_was_deleted(house: House, sample: seedbed.Dataset) -> None:
-    model = house.client.train("tabular", sample, budget="1trials").model()
-    model.predict([row(model)])
-    model.delete()
-    with refused(house, seedbed.NotFound, [f"there is no model {model.id!r}"]):
-        model.predict([row(model)])
-    with refused(house, seedbed.NotFound, [f"there is no model {model.id!r}"]):
-        model.delete()
-    assert model.id not in house.leftovers()["model folders"]
-
-
-def test_what_is_in_use_stays(house: House) -> None:
-    path = house.root / "used.csv"
-    path.write_text(GOOD)
-    dataset = house.register(f"file://{path}")
-    job = house.client.train("tabular", dataset, target="y", budget="600s", detach=True)
-    with refused(
-        house,
-        seedbed.FailedPrecondition,
-        [f"job {job.id!r} is ", "cannot be deleted; cancel it or wait for its end"],
-    ):
-        job.delete()
-    with refused(house, seedbed.FailedPrecondition, [f"dataset {dataset.id!r} is used by", job.id]):
-        house.client.delete_dataset(dataset)
-    job.cancel()
-    job.delete()
-    whole = house.client.create_dataset(dataset, test=dataset)
-    with refused(
-        house, seedbed.FailedPrecondition, [f"dataset {dataset.id!r} is used by", whole.id]
-    ):
-        house.client.delete_dataset(dataset)
-    house.client.delete_dataset(whole)
-    house.client.delete_dataset(dataset)
-
-
-def test_a_second_server_on_the_data_directory(house: House) -> None:
-    command = ["seedbed", "serve", "--address", "127.0.0.1:0", "--data-dir"]
-    second = subprocess.run(
-        [*command, str(house.server.data_dir)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"PATH": f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"},
-    )
-    assert second.returncode != 0
-    assert second.stdout == ""
-    assert f"the data directory {house.server.data_dir} is in use" in second.stderr
-    assert f"process {house.server.process.pid} at {house.server.address}" in second.stderr
-    assert "pass another --data-dir" in second.stderr
-
-
-# A full disk
-
-
-# A network of some megabytes, in one trial.
-BIG = {"architecture": "mlp", "width": 256, "depth": 3, "epochs": 3, "batch_size": 256}
-
-
-def own_disk(folder: Path, size: str) -> list[str]:
-    """What to put before a command so that `folder` is a disk of its own for it, and for it alone.
-
-    Skips where this machine does not allow that.
-    """
-    user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    mount = f'mount -t tmpfs -o size={size} tmpfs "{folder}" && exec "$@"'
-    prefix = ["unshare", "--mount", *user, "sh", "-c", mount, "sh"]
-    try:
-        subprocess.run([*prefix, "true"], check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small disk cannot be mounted here: {getattr(error, 'stderr', error)}")
-    return prefix
-
-
-def free_bytes(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-@contextmanager
-def ballast(folder: Path, leave: int) -> Iterator[None]:
-    """A file that takes all but `leave` bytes of the disk."""
-    path = folder / "ballast"
-    path.write_bytes(bytes(free_bytes(folder) - leave))
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def test_a_full_disk_while_a_model_is_written(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
-    with (
-        serve(data_dir, prefix=own_disk(data_dir, "64m")) as server,
-        seedbed.connect(server.address) as client,
-    ):
-        disk = Path(f"/proc/{server.process.pid}/root{data_dir}")
-
-        def big() -> seedbed.Job:
-            return client.train("tabular", SAMPLE, budget="1trials", search_space=BIG)
-
-        def files() -> list[str]:
-            return sorted(p.name for f in ("models", "cache/jobs") for p in (disk / f).glob("*"))
-
-        size = big().model().info.size_bytes
-        assert eventually(lambda: len(files()) == 1)
-        before = files()
-        # The best trial's file does not fit; then it does, and the model made of it does not.
-        for leave, folder in ((size // 2, "cache/jobs"), (size * 3 // 2, "models")):
-            with ballast(disk, leave), pytest.raises(seedbed.JobFailed) as caught:
-                big()
-            error = caught.value
-            assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "DISK_FULL")
-            assert f"the disk is full: writing to {data_dir / folder}" in str(error)
-            assert "bytes free; free some space and try again" in str(error)
-            assert eventually(lambda: files() == before)
-        assert [job.info.model for job in client.jobs("state = FAILED")] == ["", ""]
-        assert [model.id for model in client.models()] == before
-        with ballast(disk, 0):
-            with pytest.raises(seedbed.ResourceExhausted, match="free some space and try again"):
-                client.train("tabular", SAMPLE, budget="1trials", detach=True)
-            assert len(client.jobs()) == 3
-        assert big().state is seedbed.JobState.SUCCEEDED
-        end_with_a_full_disk(server, client, disk, write_noise(tmp_path / "noise.csv"))
-
-
-def end_with_a_full_disk(
-    server: RunningServer, client: seedbed.Client, disk: Path, data: Path
-) -> None:
-    """A SIGTERM ends the server, though nothing can be written about the job at work."""
-    job = client.train("tabular", data, budget="600s", search_space=SLOW, detach=True)
-    next(e for e in job.watch() if isinstance(e.body, seedbed.EpochFinished))
-    workers = children(server)
-    with ballast(disk, 0):
-        server.process.terminate()
-        assert server.process.wait(15) == 0
-    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in workers))
-
-
-# The end
-
-
-def test_after_all_of_it_a_job_succeeds_and_nothing_is_left(house: House) -> None:
-    before = house.leftovers()
-    job = house.client.train("tabular", "sample://wine", budget="1trials")
-    assert job.state is seedbed.JobState.SUCCEEDED
-    model = job.model()
-    assert len(model.predict([row(model)])) == 1
-    after = house.leftovers()
-    assert set(after["models"]) - set(before["models"]) == {model.id}
-    assert after["model folders"] == after["models"]
-    assert after["partial uploads"] == []
-    assert eventually(lambda: house.leftovers()["scratch"] == [])
-    unfinished = [job.id for job in house.client.jobs() if not job.state.ended]
-    assert unfinished == []
-    succeeded = {j.info.model for j in house.client.jobs("state = SUCCEEDED")}
-    assert len(succeeded) >= 1
+        model.predict([any_row(model) | {"mean radius": "big"}])
+    assert len(model.predict([any_row(model), any_row(model) | {"mean radius": None}])) == 2

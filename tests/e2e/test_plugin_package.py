@@ -81,7 +81,7 @@ def test_a_package_brings_a_task_and_takes_it_away(
         assert {"neighbours", "tabular", "image_classification"} <= tasks.keys()
         task = tasks["neighbours"]
         assert (task.package, task.package_version) == ("seedbed-neighbours", "0.1.0")
-        assert [a.name for a in task.architectures] == ["neighbours"]
+        assert "neighbours" in [a.name for a in task.architectures]
         job = client.train("neighbours", "sample://wine", budget="3trials", seed=1)
         assert {trial.architecture for trial in job.trials()} == {"neighbours"}
         assert job.test_score is not None
