@@ -175,3 +175,39 @@ def test_without_weights_the_user_is_told_what_is_used_instead(
     block = task.data_block(colours(), "", task.options())
     assert block.notes == (backbones.NOTHING_PRETRAINED,)
     assert [a.name for a in architectures()] == ["small_convnet"]
+
+
+def test_weights_in_torchs_cache_are_found_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    url = torchvision.models.get_model_weights("resnet18").DEFAULT.url
+    torch.manual_seed(0)
+    network = torchvision.models.get_model("resnet18")
+    torch.save(network.state_dict(), checkpoints / url.rsplit("/", 1)[-1])
+    backbones.available.cache_clear()
+    try:
+        assert backbones.available() == (backbones.LITE, "resnet18")
+    finally:
+        backbones.available.cache_clear()
+    backbone = backbones.build("resnet18", pretrained=True).eval()
+    assert backbone.feature_size == 512
+    loaded = backbone.state_dict()["network.conv1.weight"]
+    assert torch.equal(loaded, network.state_dict()["conv1.weight"])
+    with torch.no_grad():
+        assert backbone(torch.rand(2, 64, 64, 3) * 255).shape == (2, 512)
+    with pytest.raises(FileNotFoundError, match="resnet50 are not in torch's cache"):
+        backbones.build("resnet50", pretrained=True)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"])
+def test_every_torchvision_backbone_gives_the_features_it_says(name: str) -> None:
+    backbone = backbones.build(name, pretrained=False).eval()
+    with torch.no_grad():
+        features = backbone(torch.rand(1, 64, 64, 3) * 255)
+    assert features.shape == (1, backbone.feature_size)
