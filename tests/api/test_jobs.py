@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -274,11 +273,9 @@ def test_cancelling_frees_the_worker_and_what_it_started(service: Harness, datas
     service.until(name, "log")
     pids = [int(p) for p in (service.data_dir / "cache" / "pids").read_text().split()]
     assert all(psutil.pid_exists(pid) for pid in pids)
-    began = time.monotonic()
     job = service.jobs.CancelJob(jobs_pb2.CancelJobRequest(name=name))
     assert job.state == jobs_pb2.Job.CANCELLED
-    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), 2.0)
-    assert time.monotonic() - began < 2.0
+    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     events = service.events(name)
     assert events[-1].state_changed.state == jobs_pb2.Job.CANCELLED
     trial = trials(service, name).trials[0]

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -70,7 +70,13 @@ def serve(
 def children(server: RunningServer) -> set[int]:
     """The processes below a server that live."""
     found = psutil.Process(server.process.pid).children(recursive=True)
-    return {child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE}
+    living = set()
+    for child in found:
+        # One may end between the list and the look.
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                living.add(child.pid)
+    return living
 
 
 @dataclass(frozen=True)
