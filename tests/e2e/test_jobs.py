@@ -365,8 +365,7 @@ def test_stopping_returns_the_best_so_far_and_leaves_no_process(
     assert len(workers) == 1
     asked = time.monotonic()
     job.stop().wait()
-    # Far beyond what it takes, so that a busy machine does not fail it.
-    assert time.monotonic() - asked <= 20.0
+    assert time.monotonic() - asked <= 5.0
     assert job.state is seedbed.JobState.SUCCEEDED
     assert job.info.stop_reason == "USER"
     best = job.trials()[0]
@@ -399,7 +398,7 @@ def test_cancelling_frees_the_worker_for_the_next_job(house: House, noise: seedb
             isinstance(e.body, seedbed.StateChanged) and e.body.state is seedbed.JobState.PREPARING
         ),
     )
-    assert time.monotonic() - asked <= 20.0
+    assert time.monotonic() - asked <= 2.0
     assert running.refresh().state is seedbed.JobState.CANCELLED
     assert running.info.model == ""
     (trial,) = running.trials()
