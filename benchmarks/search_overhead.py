@@ -1,6 +1,6 @@
 """Trials a minute of a whole job, against a plain loop of the kind Optuna's PyTorch example shows.
 
-Both sides train the same network (the task's own `mlp`, of fixed size) with AdamW for the same
+Both sides train the same network (the task's own `tabm`, of fixed size) with AdamW for the same
 number of epochs in batches of the same size, on the same arrays in memory, on one thread. Both
 search learning rate and weight decay with TPE and prune by the median of earlier trials; since that
 cuts differently on each side, a trial counts by the share of its epochs that were trained. Ours
@@ -39,12 +39,14 @@ ROWS = 2000
 COLUMNS = 20
 TRIALS = 20
 EPOCHS = 5
+MEMBERS = 4
 WIDTH = 128
 DEPTH = 1
 DROPOUT = 0.1
 SPACE: dict[str, object] = {
-    "architecture": "mlp",
+    "architecture": "tabm",
     "epochs": EPOCHS,
+    "members": MEMBERS,
     "width": WIDTH,
     "depth": DEPTH,
     "dropout": DROPOUT,
@@ -218,7 +220,12 @@ def _network(block: DataBlock) -> TabularNetwork:
     (tabular,) = block.inputs
     assert isinstance(tabular, TabularBlock)
     return TabularNetwork(
-        tabular, block.target.output_size, width=WIDTH, depth=DEPTH, dropout=DROPOUT
+        tabular,
+        block.target.output_size,
+        members=MEMBERS,
+        width=WIDTH,
+        depth=DEPTH,
+        dropout=DROPOUT,
     )
 
 
@@ -270,14 +277,16 @@ def _epoch(
     network.train()
     for inputs, target in feed.train():
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(network({"numeric": inputs}), target)
+        loss = nn.functional.cross_entropy(
+            network({"numeric": inputs}).flatten(0, 1), target.repeat_interleave(MEMBERS)
+        )
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     network.eval()
     correct = total = 0
     with torch.no_grad():
         for inputs, target in feed.valid():
-            chosen = network({"numeric": inputs}).argmax(dim=1)
+            chosen = network({"numeric": inputs}).softmax(dim=2).mean(dim=1).argmax(dim=1)
             correct += int((chosen == target).sum())
             total += len(target)
     return correct / total

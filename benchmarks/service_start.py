@@ -93,7 +93,7 @@ def run(rounds: int) -> Iterator[Case]:
     )
     yield compare(
         NAME,
-        f"{case}, network alone (architecture=mlp); theirs: the same script",
+        f"{case}, network alone (architecture=tabm); theirs: the same script",
         [r.first_network_epoch for r in done],
         unit="s",
         limit=limit,
@@ -107,7 +107,7 @@ def _round() -> _Round:
             # Until then the fork server loads, and takes a core from whatever else is measured.
             ours.wait_for_log("slots")
             first_epoch = _first_epoch(ours, {})
-            first_network_epoch = _first_epoch(ours, {"architecture": "mlp"})
+            first_network_epoch = _first_epoch(ours, {"architecture": "tabm"})
             resident, mapped = ours.resident_mb(), ours.mapped_torch_libraries()
         with started(path / "plain.log", "-c", PLAIN_SERVER) as theirs:
             plain_resident, plain_mapped = theirs.resident_mb(), theirs.mapped_torch_libraries()

@@ -195,3 +195,9 @@ def test_every_message_of_the_contract_is_described() -> None:
             if name.endswith(("Request", "Response")):
                 continue
             assert lines[number - 1].startswith("//"), f"{path.name}: {name} has no comment"
+
+
+def test_the_reference_of_hooks_is_not_stale() -> None:
+    tool = ROOT / "tools" / "generate_hook_reference.py"
+    done = subprocess.run([sys.executable, str(tool), "--check"], timeout=60)
+    assert done.returncode == 0, f"run `python {tool.relative_to(ROOT)}` and commit what it writes"

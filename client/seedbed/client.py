@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from seedbed import converters
 from seedbed.budget import parse_budget
 from seedbed.connection import Connection, check_address
-from seedbed.data import resolve_sources
+from seedbed.data import resolve_sources, with_tables
 from seedbed.embedded import EmbeddedServer
 from seedbed.errors import SeedbedError, invalid
 from seedbed.job import Job
@@ -164,20 +164,38 @@ class Client:
     # Datasets
 
     def create_dataset(
-        self, data: Data, test: Data | None = None, *, display_name: str = ""
+        self,
+        data: Data,
+        test: Data | None = None,
+        *,
+        valid: Data | None = None,
+        tables: Mapping[str, str | Path | Dataset] | None = None,
+        layout: str = "",
+        query: str = "",
+        display_name: str = "",
     ) -> Dataset:
         """Registers data: a URI, a file, a folder, several of them, or a dataset's name.
 
-        `test` is data to score the final model with. Local files that the server cannot read
-        itself are uploaded. A dataset given alone is returned as it is.
+        `test` is data to score the final model with, `valid` data to choose it by. `tables`
+        describe what the items refer to, by role: `{"items": "movies.csv"}`. `layout` says what the
+        data is to be read as where the server's guess would be wrong. `query` is the SELECT for a
+        database. Local files that the server cannot read itself are uploaded. A dataset given alone
+        is returned as it is.
         """
-        sources = resolve_sources(self._connection, data, "TRAIN" if test else "", "data")
-        if test:
-            sources += resolve_sources(self._connection, test, "TEST", "test")
-        elif len(sources) == 1 and sources[0].uri.startswith("projects/"):
+        # Side tables may stand beside the items without a role, so that several sources stay open.
+        said = "TRAIN" if (test or valid) and _is_one(data) else ""
+        sources = resolve_sources(self._connection, data, said, "data")
+        for split, more in (("VALID", valid), ("TEST", test)):
+            if more:
+                sources += resolve_sources(self._connection, more, split, split.lower())
+        if tables or query:
+            sources = with_tables(self._connection, sources, tables or {}, query)
+        if len(sources) == 1 and sources[0].uri.startswith("projects/") and not layout:
             return self.dataset(sources[0].uri)
         dataset = datasets_pb2.Dataset(
-            display_name=display_name, sources=map(converters.source_to_proto, sources)
+            display_name=display_name,
+            sources=map(converters.source_to_proto, sources),
+            layout=layout,
         )
         request = datasets_pb2.CreateDatasetRequest(dataset=dataset, request_id=str(uuid.uuid4()))
         message = self._connection.call(lambda s: s.datasets.CreateDataset, request, slow=True)
@@ -220,6 +238,10 @@ class Client:
         *,
         target: str | None = None,
         test: Data | None = None,
+        valid: Data | None = None,
+        tables: Mapping[str, str | Path | Dataset] | None = None,
+        layout: str = "",
+        query: str = "",
         budget: str | Budget = "60s",
         metric: str | None = None,
         options: Mapping[str, object] | None = None,
@@ -231,9 +253,10 @@ class Client:
     ) -> Job:
         """Searches for the best model within the budget, such as `60s` or `20trials`.
 
-        `data` and `test` are as in `create_dataset`. `search_space` narrows or fixes
-        hyperparameters: `{"learning_rate": "1e-4..1e-2", "epochs": 5}`. `progress` is called with
-        each event. Waits for the end unless `detach`; then `Job.wait` does.
+        What says where the data is, from `data` to `query`, is as in `create_dataset`.
+        `search_space` narrows or fixes hyperparameters: `{"learning_rate": "1e-4..1e-2",
+        "epochs": 5}`. `progress` is called with each event. Waits for the end unless `detach`; then
+        `Job.wait` does.
 
         Raises InvalidArgument with one violation per field that will not do, and JobFailed where
         the job started and failed.
@@ -244,7 +267,9 @@ class Client:
             for name, value in (search_space or {}).items()
         }
         wanted_options = to_struct(options or {})
-        dataset = self.create_dataset(data, test)
+        dataset = self.create_dataset(
+            data, test, valid=valid, tables=tables, layout=layout, query=query
+        )
         job = jobs_pb2.Job(
             display_name=display_name,
             task=task,
@@ -292,6 +317,10 @@ class Client:
             )
         )
         return [Model(self._connection, model) for page in pages for model in page.models]
+
+
+def _is_one(data: Data) -> bool:
+    return isinstance(data, str | Path | Dataset) or len(data) == 1
 
 
 def _pages(fetch: Callable[[str], PageT]) -> Iterator[PageT]:

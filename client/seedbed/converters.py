@@ -12,7 +12,6 @@ from seedbed.v1 import (
     datasets_pb2,
     jobs_pb2,
     models_pb2,
-    predictions_pb2,
     tasks_pb2,
     values_pb2,
 )
@@ -27,7 +26,8 @@ from seedbed.values import (
 )
 
 
-def _optional(message: Message, field: str) -> float | None:
+def optional(message: Message, field: str) -> float | None:
+    """The field's value, or None where it is unset."""
     return getattr(message, field) if message.HasField(field) else None
 
 
@@ -102,17 +102,23 @@ def dataset(message: datasets_pb2.Dataset) -> t.Dataset:
     return t.Dataset(
         name=message.name,
         display_name=message.display_name,
-        sources=tuple(t.Source(s.uri, _split(s.split)) for s in message.sources),
+        sources=tuple(t.Source(s.uri, _split(s.split), s.role, s.query) for s in message.sources),
         fingerprint=message.fingerprint,
         size_bytes=message.size_bytes,
         create_time=from_timestamp(message.create_time),
+        layout=message.layout,
     )
 
 
 def source_to_proto(source: t.Source) -> datasets_pb2.DataSource:
     """The reverse of what `dataset` does with a source."""
     name = source.split or "SPLIT_UNSPECIFIED"
-    return datasets_pb2.DataSource(uri=source.uri, split=datasets_pb2.DataSource.Split.Value(name))
+    return datasets_pb2.DataSource(
+        uri=source.uri,
+        split=datasets_pb2.DataSource.Split.Value(name),
+        role=source.role,
+        query=source.query,
+    )
 
 
 def finding(message: datasets_pb2.Finding) -> t.Finding:
@@ -141,6 +147,12 @@ def inspection(message: datasets_pb2.InspectDatasetResponse) -> t.Inspection:
         samples=tuple(from_example(e) for e in message.samples),
         findings=tuple(finding(f) for f in message.findings),
         tasks=tuple(message.tasks),
+        content=message.content,
+        guesses=tuple(t.Guess(g.what, g.value, g.why, g.overrule) for g in message.guesses),
+        tables=tuple(
+            t.SideTable(table.role, table.row_count, tuple(table.columns))
+            for table in message.tables
+        ),
     )
 
 
@@ -150,9 +162,9 @@ def score(message: values_pb2.Score) -> t.Score:
         metric=message.metric,
         value=message.value,
         item_count=message.item_count,
-        lower=_optional(message, "lower"),
-        upper=_optional(message, "upper"),
-        confidence=_optional(message, "confidence"),
+        lower=optional(message, "lower"),
+        upper=optional(message, "upper"),
+        confidence=optional(message, "confidence"),
     )
 
 
@@ -236,7 +248,7 @@ def trial(message: jobs_pb2.Trial) -> t.Trial:
         architecture=message.architecture,
         baseline=message.baseline,
         parameters=from_struct(message.parameters),
-        validation_score=_optional(message, "validation_score"),
+        validation_score=optional(message, "validation_score"),
         epochs=message.epochs,
         samples=message.samples,
         seconds=from_duration(message.duration),
@@ -272,11 +284,11 @@ def _event_body(message: jobs_pb2.JobEvent) -> t.EventBody | None:
                 epoch.epochs,
                 epoch.validation_score,
                 epoch.samples,
-                _optional(epoch, "train_loss"),
+                optional(epoch, "train_loss"),
             )
         case "trial_finished":
             done = message.trial_finished
-            value = _optional(done, "validation_score")
+            value = optional(done, "validation_score")
             return t.TrialFinished(done.trial, trial_state(done.state), value, done.reason)
         case "best_changed":
             best = message.best_changed
@@ -309,18 +321,5 @@ def model(message: models_pb2.Model) -> t.ModelInfo:
         dataset_fingerprint=message.dataset_fingerprint,
         size_bytes=message.size_bytes,
         create_time=from_timestamp(message.create_time),
+        test_scores=tuple(score(s) for s in message.test_scores),
     )
-
-
-def prediction(message: predictions_pb2.Prediction) -> t.Prediction:
-    """A Prediction."""
-    if message.WhichOneof("kind") == "regression":
-        number = message.regression
-        return t.Regression(
-            number.value,
-            _optional(number, "lower"),
-            _optional(number, "upper"),
-            _optional(number, "confidence"),
-        )
-    classes = message.classification
-    return t.Classification(classes.label, {c.label: c.probability for c in classes.probabilities})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from seedbed import converters
@@ -11,6 +12,8 @@ from seedbed.errors import InvalidArgument, NotFound, invalid
 from seedbed.types import Dataset, Source
 from seedbed.upload import upload
 from seedbed.v1 import datasets_pb2
+
+DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle"})
 
 
 def resolve_sources(
@@ -31,6 +34,30 @@ def resolve_sources(
     return [
         Source(_locate(connection, item, f"{field}[{i}]"), split) for i, item in enumerate(data)
     ]
+
+
+def with_tables(
+    connection: Connection,
+    sources: Sequence[Source],
+    tables: Mapping[str, str | Path | Dataset],
+    query: str,
+) -> list[Source]:
+    """The sources with the tables that describe something else than items, by role, and the query
+    for those of them that are databases."""
+    queried = [
+        replace(source, query=query) if query and _is_database(source.uri) else source
+        for source in sources
+    ]
+    if query and queried == list(sources):
+        raise invalid("query", "is for databases, and no source is one, such as sqlite:///file.db")
+    return queried + [
+        Source(_locate(connection, item, f"tables[{role!r}]"), role=role)
+        for role, item in tables.items()
+    ]
+
+
+def _is_database(uri: str) -> bool:
+    return uri.partition("://")[0].partition("+")[0] in DATABASES
 
 
 def _locate(connection: Connection, item: str | Path | Dataset, field: str) -> str:

@@ -26,6 +26,8 @@ _LONGEST_SOCKET_PATH = 100
 _IDLE_EXIT_SECONDS = 60
 _LOG_TAIL_LINES = 15
 _RIVAL_SECONDS = 15.0
+# The user's own server on the user's own machine may read what the user may.
+_SCHEMES = ("https", "http", "s3", "gs", "sqlite")
 # What the server says where another one holds the directory.
 _IN_USE = "is in use by a seedbed server"
 
@@ -170,6 +172,7 @@ class EmbeddedServer:
             *("--address", f"unix:{socket}" if short else "127.0.0.1:0"),
             *("--data-dir", str(self.data_dir)),
             *("--allow-root", "/"),
+            *(part for scheme in _SCHEMES for part in ("--allow-scheme", scheme)),
             *("--idle-exit", str(_IDLE_EXIT_SECONDS)),
         ]
         log = self.data_dir / "server.log"

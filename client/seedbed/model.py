@@ -13,6 +13,7 @@ import grpc
 from seedbed import converters
 from seedbed.connection import Connection
 from seedbed.errors import SeedbedError, from_rpc_error, invalid
+from seedbed.prediction_converters import prediction
 from seedbed.types import ModelInfo, Prediction
 from seedbed.v1 import models_pb2, predictions_pb2, values_pb2
 from seedbed.values import to_example
@@ -58,7 +59,7 @@ class Model:
         for batch in _batches(rows):
             request = predictions_pb2.PredictRequest(model=self.name, examples=batch)
             answer = self._connection.call(lambda s: s.predictions.Predict, request, slow=True)
-            found += map(converters.prediction, answer.predictions)
+            found += map(prediction, answer.predictions)
         return found
 
     def download(self, path: Path | str) -> Path:

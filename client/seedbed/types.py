@@ -92,10 +92,13 @@ class PluginProblem:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where data is. `split` is `TRAIN`, `VALID`, `TEST`, or empty to let the data decide."""
+    """Where data is. `split` is `TRAIN`, `VALID`, `TEST`, or empty to let the data decide. `role`
+    is what a table describes that holds no items, such as `items`; `query` is for databases."""
 
     uri: str
     split: str = ""
+    role: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Dataset:
     fingerprint: str
     size_bytes: int
     create_time: datetime
+    layout: str = ""
 
     @property
     def id(self) -> str:
@@ -138,6 +142,25 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """Something about data that was concluded and not said, why, and how to say otherwise."""
+
+    what: str
+    value: str
+    why: str
+    overrule: str
+
+
+@dataclass(frozen=True, slots=True)
+class SideTable:
+    """A table that describes what the items refer to."""
+
+    role: str
+    row_count: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What data was understood to be. `splits` and `classes` count items."""
 
@@ -149,6 +172,9 @@ class Inspection:
     samples: tuple[Mapping[str, PythonValue], ...]
     findings: tuple[Finding, ...]
     tasks: tuple[str, ...]
+    content: str = ""
+    guesses: tuple[Guess, ...] = ()
+    tables: tuple[SideTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +324,60 @@ class Regression:
     confidence: float | None = None
 
 
-Prediction = Classification | Regression
+@dataclass(frozen=True, slots=True)
+class MultiLabel:
+    """Any number of classes: `labels` are those that apply, `probabilities` has all of them, the
+    most probable first."""
+
+    labels: tuple[str, ...]
+    probabilities: Mapping[str, float]
+
+    @property
+    def value(self) -> tuple[str, ...]:
+        """The answer itself."""
+        return self.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """A class for every pixel: PNG files of class numbers and of the picture under their colours,
+    both as large as the picture; `shares` of the pixels add up to 1, the largest first."""
+
+    mask_png: bytes = field(repr=False)
+    overlay_png: bytes = field(repr=False)
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def value(self) -> bytes:
+        """The answer itself."""
+        return self.mask_png
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Things and their scores, the best first."""
+
+    items: tuple[tuple[str, float], ...]
+
+    @property
+    def value(self) -> tuple[str, ...]:
+        """The answer itself."""
+        return tuple(item for item, _ in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class MultiTarget:
+    """An answer for each of several targets, by the target's column."""
+
+    targets: Mapping[str, Classification | Regression]
+
+    @property
+    def value(self) -> dict[str, str | float]:
+        """The answer itself."""
+        return {name: answer.value for name, answer in self.targets.items()}
+
+
+Prediction = Classification | Regression | MultiLabel | Segmentation | Ranking | MultiTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +451,7 @@ class ModelInfo:
     dataset_fingerprint: str
     size_bytes: int
     create_time: datetime
+    test_scores: tuple[Score, ...] = ()
 
     @property
     def id(self) -> str:

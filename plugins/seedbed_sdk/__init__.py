@@ -8,14 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seedbed_sdk.blocks import CategoryBlock, ImageBlock, RegressionBlock, TabularBlock
+    from seedbed_sdk.blocks import (
+        CategoryBlock,
+        ImageBlock,
+        MultiCategoryBlock,
+        RegressionBlock,
+        TabularBlock,
+    )
     from seedbed_sdk.datablock import DataBlock
     from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
     from seedbed_sdk.errors import FieldViolation, InvalidArgument, SeedbedError
     from seedbed_sdk.hookspecs import hookimpl
     from seedbed_sdk.learner import Learner, LearnerConfig
     from seedbed_sdk.space import Choices, FloatRange, IntRange
-    from seedbed_sdk.splitters import RandomSplitter
+    from seedbed_sdk.splitters import RandomSplitter, Splitter, choose_splitter
     from seedbed_sdk.task import Task, TaskOptions
     from seedbed_sdk.trainer import (
         Architecture,
@@ -28,14 +34,20 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "blocks": ("CategoryBlock", "ImageBlock", "RegressionBlock", "TabularBlock"),
+    "blocks": (
+        "CategoryBlock",
+        "ImageBlock",
+        "MultiCategoryBlock",
+        "RegressionBlock",
+        "TabularBlock",
+    ),
     "datablock": ("DataBlock",),
     "dataset": ("DataSplit", "Dataset", "FileRef"),
     "errors": ("FieldViolation", "InvalidArgument", "SeedbedError"),
     "hookspecs": ("hookimpl",),
     "learner": ("Learner", "LearnerConfig"),
     "space": ("Choices", "FloatRange", "IntRange"),
-    "splitters": ("RandomSplitter",),
+    "splitters": ("RandomSplitter", "Splitter", "choose_splitter"),
     "task": ("Task", "TaskOptions"),
     "trainer": (
         "Architecture",
@@ -68,14 +80,17 @@ __all__ = [
     "InvalidArgument",
     "Learner",
     "LearnerConfig",
+    "MultiCategoryBlock",
     "RandomSplitter",
     "RegressionBlock",
     "Run",
     "SeedbedError",
+    "Splitter",
     "TabularBlock",
     "Task",
     "TaskOptions",
     "Trainer",
+    "choose_splitter",
     "hookimpl",
 ]
 

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed_sdk.blocks.base import Prediction
+from seedbed_sdk.blocks.base import Arrays, Prediction
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from seedbed_sdk.space import Parameters
-from seedbed_sdk.trainer import Architecture, Blueprint, Hardware, Trainer
+from seedbed_sdk.trainer import AnsweringTrainer, Blueprint, Hardware, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from seedbed_sdk.registry import Registry
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -43,15 +45,27 @@ class Predictor:
         """
         if not examples:
             return []
-        _check_columns(examples, self.block)
-        items = _frame(examples, [field.name for field in self.block.fields()])
-        arrays, problems = self.block.encode_examples(items)
-        if problems:
-            raise InvalidArgument.of(
-                [FieldViolation(f"examples[{p.position}]", p.reason) for p in problems],
-                reason="UNUSABLE_EXAMPLE",
-            )
+        if isinstance(self.trainer, AnsweringTrainer):
+            return self.trainer.answer(self.block, examples)
+        arrays = encode_raw(self.block, examples)
         return self.block.target.decode(self.trainer.predict(arrays))
+
+
+def encode_raw(block: DataBlock, examples: Sequence[Mapping[str, Any]]) -> Arrays:
+    """The encoded inputs of examples, mappings of column to raw value.
+
+    Raises InvalidArgument with a violation for each column that is missing or not known, and for
+    each value that cannot be used.
+    """
+    _check_columns(examples, block)
+    items = _frame(examples, [field.name for field in block.fields()])
+    arrays, problems = block.encode_examples(items)
+    if problems:
+        raise InvalidArgument.of(
+            [FieldViolation(f"examples[{p.position}]", p.reason) for p in problems],
+            reason="UNUSABLE_EXAMPLE",
+        )
+    return arrays
 
 
 def write(
@@ -84,10 +98,8 @@ def write(
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
 
 
-def open_bundle(
-    folder: Path, architectures: Mapping[str, Architecture], hardware: Hardware
-) -> Predictor:
-    """Opens a bundle with the installed architectures.
+def open_bundle(folder: Path, registry: Registry, hardware: Hardware) -> Predictor:
+    """Opens a bundle with the installed architectures and types of data.
 
     Raises FailedPrecondition where the format is newer, the architecture is not installed, or a
     file is missing or was changed.
@@ -105,14 +117,14 @@ def open_bundle(
                 f"file {name!r} of the bundle is missing or was changed; download the model again",
                 reason="BUNDLE_DAMAGED",
             )
-    architecture = architectures.get(manifest["architecture"])
+    architecture = registry.architectures.get(manifest["architecture"])
     if architecture is None:
         raise FailedPrecondition(
             f"the model needs the architecture {manifest['architecture']!r} of package "
             f"{manifest.get('package', '?')!r}, which is not installed",
             reason="ARCHITECTURE_NOT_INSTALLED",
         )
-    block = DataBlock.from_state(manifest["data_block"])
+    block = DataBlock.from_state(manifest["data_block"], registry.blocks)
     blueprint = Blueprint(block, manifest["parameters"], hardware, manifest["seed"])
     trainer = architecture.build(blueprint)
     trainer.load(folder / TRAINER)

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seedbed_sdk.blocks import INPUT_BLOCKS, TARGET_BLOCKS
-from seedbed_sdk.blocks.base import Array, Encoded, Field, InputBlock, ItemProblem, TargetBlock
+from seedbed_sdk.blocks.base import (
+    Array,
+    Block,
+    Encoded,
+    Field,
+    InputBlock,
+    ItemProblem,
+    TargetBlock,
+)
+from seedbed_sdk.encoding import (
+    TARGET,
+    EncodedSplit,
+    InFolder,
+    InMemory,
+    Place,
+    encode_inputs,
+    encode_target,
+)
 from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.mapped import FolderCache, StoredArrays, open_arrays, size_of, write_rows
 from seedbed_sdk.splitters import RandomSplitter, Splitter
-from seedbed_sdk.trainer import SplitArrays
+from seedbed_sdk.trainer import ArrayStore, SplitArrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,16 +41,19 @@ if TYPE_CHECKING:
 SPLITS = ("train", "valid", "test")
 MIN_TRAIN_ITEMS = 4
 NAMED_PROBLEMS = 5
+BLOCKS = "blocks.json"
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Encoded splits, and the items that were left out of each."""
+    """Encoded splits, and the items that were left out of each. `store` keeps arrays for later jobs
+    with the same splits."""
 
     train: SplitArrays
     valid: SplitArrays
     test: SplitArrays
     problems: Mapping[str, Sequence[ItemProblem]] = field(default_factory=dict)
+    store: ArrayStore | None = None
 
 
 @dataclass
@@ -52,6 +76,10 @@ class DataBlock:
     max_bad_fraction: float = 0.1
     notes: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        if self.items:
+            self.splitter.check(self.items["train"])
+
     @property
     def input_types(self) -> tuple[str, ...]:
         return tuple(block.type for block in self.inputs)
@@ -60,43 +88,64 @@ class DataBlock:
         """The columns a model of this data predicts from."""
         return tuple(f for block in self.inputs for f in block.fields())
 
-    def prepare(self, seed: int) -> PreparedData:
-        """Fits the blocks on the training items and encodes all splits, each item once.
+    def prepare(self, seed: int, cache: FolderCache | None = None) -> PreparedData:
+        """Fits the blocks on the training items and encodes all splits, each item once; with a
+        cache, once for all jobs whose cache has what is kept for the same data and options.
 
         Raises InvalidArgument where the target cannot be learned, too many items are bad, or too
         few are left.
         """
-        self.target.fit(self._target_rows())
-        encoded: dict[str, SplitArrays] = {}
-        kept_items: dict[str, pd.DataFrame] = {}
-        problems: dict[str, Sequence[ItemProblem]] = {}
-        targets = {split: self.target.encode(items) for split, items in self.items.items()}
-        unlabelled = [problem.position for problem in targets["train"].problems]
-        labelled = np.setdiff1d(np.arange(len(self.items["train"])), unlabelled)
-        fitted_on = self.items["train"].iloc[labelled].drop(columns=list(self.target.columns))
-        for block in self.inputs:
-            block.fit(fitted_on)
-        for split, items in self.items.items():
-            arrays, good, bad = self._encode(split, items, targets[split])
-            encoded[split] = arrays
-            kept_items[split] = items.iloc[good]
-            problems[split] = bad
-        return self._split(encoded, kept_items, problems, seed)
+        if cache is None:
+            return self._split(self._encode_all(InMemory()), seed, None)
+        limit = cache.memory_limit
+        folder = cache.folder("encoded", lambda path: self._write(InFolder(path, limit)))
+        # Also after they were fitted just now, so that a job on data that was prepared before has
+        # blocks that are no different.
+        self._restore(json.loads((folder / BLOCKS).read_text()))
+        encoded = {split: InFolder(folder, limit).read(split) for split in self.items}
+        return self._split(encoded, seed, cache)
 
-    def _target_rows(self) -> pd.DataFrame:
-        return self.items["train"]
+    def _write(self, place: InFolder) -> None:
+        for split, encoded in self._encode_all(place).items():
+            place.keep(split, encoded)
+        (place.folder / BLOCKS).write_text(json.dumps(self.state()))
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.inputs = [
+            type(block).from_state(of)
+            for block, of in zip(self.inputs, state["inputs"], strict=True)
+        ]
+        self.target = type(self.target).from_state(state["target"])
+
+    def _encode_all(self, place: Place) -> dict[str, EncodedSplit]:
+        train = self.items["train"]
+        self.target.fit(train)
+        targets = {
+            split: encode_target(self.target.encode, items, split, place)
+            for split, items in self.items.items()
+        }
+        unlabelled = [problem.position for problem in targets["train"].problems]
+        inputs = train.drop(columns=list(self.target.columns))
+        if unlabelled:
+            inputs = inputs.iloc[np.setdiff1d(np.arange(len(train)), unlabelled)]
+        for block in self.inputs:
+            block.fit(inputs)
+        return {
+            split: self._encode(split, items, targets[split], place)
+            for split, items in self.items.items()
+        }
 
     def _encode(
-        self, split: str, items: pd.DataFrame, target: Encoded
-    ) -> tuple[SplitArrays, Array, Sequence[ItemProblem]]:
-        results = [block.encode(items) for block in self.inputs]
-        problems = [p for result in [target, *results] for p in result.problems]
-        bad = {p.position for p in problems}
-        allowed = self.max_bad_fraction * len(items)
-        unlabelled = {p.position for p in target.problems}
-        unreadable = [p for p in problems if p.position not in unlabelled]
-        count = len({p.position for p in unreadable})
-        if count > allowed:
+        self, split: str, items: pd.DataFrame, target: Encoded, place: Place | None = None
+    ) -> EncodedSplit:
+        """The usable items of a split; raises InvalidArgument where too many are not."""
+        encoded = encode_inputs(
+            [block.encode for block in self.inputs], items, split, target, place or InMemory()
+        )
+        unlabelled = {problem.position for problem in target.problems}
+        unreadable = [p for p in encoded.problems if p.position not in unlabelled]
+        count = len({problem.position for problem in unreadable})
+        if count > self.max_bad_fraction * len(items):
             raise InvalidArgument(
                 "job.dataset",
                 f"{count} of {len(items)} items of the {split} split cannot be used, more than the "
@@ -104,20 +153,13 @@ class DataBlock:
                 f"{name_problems(unreadable)}",
                 reason="TOO_MANY_BAD_ITEMS",
             )
-        good = np.array([i for i in range(len(items)) if i not in bad], dtype=np.int64)
-        inputs = {name: array for result in results for name, array in result.arrays.items()}
-        if bad:
-            inputs = {name: array[good] for name, array in inputs.items()}
-        return SplitArrays(inputs, target.arrays["target"][good]), good, problems
+        return encoded
 
     def _split(
-        self,
-        encoded: dict[str, SplitArrays],
-        items: dict[str, pd.DataFrame],
-        problems: dict[str, Sequence[ItemProblem]],
-        seed: int,
+        self, encoded: Mapping[str, EncodedSplit], seed: int, cache: FolderCache | None
     ) -> PreparedData:
-        rest = np.arange(len(encoded["train"]))
+        whole = encoded["train"]
+        rest = np.arange(len(whole.target))
         if len(rest) < MIN_TRAIN_ITEMS:
             raise InvalidArgument(
                 "job.dataset",
@@ -125,17 +167,32 @@ class DataBlock:
                 f"at least {MIN_TRAIN_ITEMS} are needed",
                 reason="TOO_FEW_ITEMS",
             )
-        groups = self.target.stratify(encoded["train"].target)
-        whole = encoded["train"]
+        items = self.items["train"]
+        if len(whole.kept) < len(items):
+            items = items.iloc[whole.kept]
+        groups = self.target.stratify(whole.target)
+        taken: dict[str, Array] = {}
         for split in ("test", "valid"):
             if split not in encoded:
-                rest, held = self.splitter.hold_out(split, rest, items["train"], groups, seed)
-                encoded[split] = _take(whole, held)
+                rest, taken[split] = self.splitter.hold_out(split, rest, items, groups, seed)
+        if taken:
+            taken["train"] = rest
+        scope = _digest(taken)
+        splits = {name: SplitArrays(of.inputs, of.target) for name, of in encoded.items()}
+        splits |= _taken(splits["train"], taken, scope, cache)
         return PreparedData(
-            _take(whole, rest) if len(rest) < len(whole) else whole,
-            encoded["valid"],
-            encoded["test"],
-            problems,
+            splits["train"],
+            splits["valid"],
+            splits["test"],
+            {split: of.problems for split, of in encoded.items()},
+            None if cache is None else StoredArrays(cache, scope),
+        )
+
+    def joined(self, train: SplitArrays, valid: SplitArrays) -> SplitArrays:
+        """Training and validation items as one split to train on."""
+        return SplitArrays(
+            {k: np.concatenate([v, valid.inputs[k]]) for k, v in train.inputs.items()},
+            np.concatenate([train.target, valid.target]),
         )
 
     def encode_examples(self, items: pd.DataFrame) -> tuple[dict[str, Array], list[ItemProblem]]:
@@ -152,14 +209,18 @@ class DataBlock:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> DataBlock:
-        """A block that can encode and decode, without items.
+    def from_state(
+        cls, state: Mapping[str, Any], blocks: Mapping[str, type[Block]] | None = None
+    ) -> DataBlock:
+        """A block that can encode and decode, without items. `blocks` are the installed types by
+        name, or those of the SDK alone.
 
         Raises InvalidArgument for a type of block that is not installed.
         """
+        known = {**INPUT_BLOCKS, **TARGET_BLOCKS} if blocks is None else blocks
         return cls(
-            inputs=[_known(INPUT_BLOCKS, s["type"]).from_state(s) for s in state["inputs"]],
-            target=_known(TARGET_BLOCKS, state["target"]["type"]).from_state(state["target"]),
+            inputs=[_known(known, s["type"]).from_state(s) for s in state["inputs"]],
+            target=_known(known, state["target"]["type"]).from_state(state["target"]),
         )
 
 
@@ -170,8 +231,40 @@ def name_problems(problems: Sequence[ItemProblem]) -> str:
     return f"{named}; and {more} more" if more > 0 else named
 
 
-def _take(arrays: SplitArrays, rows: Array) -> SplitArrays:
-    return SplitArrays({k: v[rows] for k, v in arrays.inputs.items()}, arrays.target[rows])
+def _digest(rows: Mapping[str, Array]) -> str:
+    """Which rows each split has, in short."""
+    digest = hashlib.sha256()
+    for split, of_split in sorted(rows.items()):
+        digest.update(f"{split} {len(of_split)} ".encode() + of_split.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _taken(
+    whole: SplitArrays, rows: Mapping[str, Array], scope: str, cache: FolderCache | None
+) -> dict[str, SplitArrays]:
+    """Splits that are rows of another: copied in memory, or in files where that is too small."""
+    small = cache is None or size_of(whole.inputs) + whole.target.nbytes <= cache.memory_limit
+    if cache is None or small:
+        return {
+            split: SplitArrays({k: v[of] for k, v in whole.inputs.items()}, whole.target[of])
+            for split, of in rows.items()
+        }
+
+    def write(folder: Path) -> None:
+        for split, of in rows.items():
+            (folder / split / "inputs").mkdir(parents=True)
+            for name, array in whole.inputs.items():
+                write_rows(folder / split / "inputs" / f"{name}.npy", array, of)
+            write_rows(folder / split / f"{TARGET}.npy", whole.target, of)
+
+    folder = cache.folder(f"split {scope}", write) if rows else Path()
+    return {
+        split: SplitArrays(
+            open_arrays(folder / split / "inputs", cache.memory_limit),
+            open_arrays(folder / split, cache.memory_limit)[TARGET],
+        )
+        for split in rows
+    }
 
 
 def _known(table: Mapping[str, Any], type_name: str) -> Any:

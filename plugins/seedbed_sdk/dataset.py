@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-LAYOUTS = ("table", "class_folders", "image_table", "files")
+LAYOUTS = ("table", "class_folders", "file_table", "image_masks", "files")
+CONTENTS = ("image", "audio", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,18 @@ class Dataset:
     """What a task is given. `splits` has `train`, and `valid` and `test` where the data has them.
 
     `layout` is what the data was understood to be: `table`; `class_folders` (a file's parent
-    folder is its class); `image_table` (a table with a column that names files); `files`.
+    folder is its class); `file_table` (a table with a column that names files); `image_masks` (a
+    table whose columns `image` and `mask` name files); `files`. `content` is what the files are,
+    one of `CONTENTS`, or empty. `tables` are those that describe something else than items, by
+    role: `items` and `users` that ratings are about, the `legend` of masks, or a name of the
+    user's.
     """
 
     splits: Mapping[str, DataSplit]
     layout: str
     name: str = ""
+    content: str = ""
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @classmethod
     def from_frame(
@@ -54,12 +63,14 @@ class Dataset:
         return cls(splits, "table", name)
 
     @classmethod
-    def from_folder(cls, train: Path, test: Path | None = None, *, name: str = "") -> Dataset:
+    def from_folder(
+        cls, train: Path, test: Path | None = None, *, name: str = "", content: str = "image"
+    ) -> Dataset:
         """Folders whose subfolders are classes."""
         splits = {"train": DataSplit(files=_files(train))}
         if test is not None:
             splits["test"] = DataSplit(files=_files(test))
-        return cls(splits, "class_folders", name)
+        return cls(splits, "class_folders", name, content)
 
 
 def _files(folder: Path) -> tuple[FileRef, ...]:

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 
 import pluggy
 
+from seedbed_sdk.blocks.base import Block
 from seedbed_sdk.dataset import Dataset
+from seedbed_sdk.metrics import Metric
+from seedbed_sdk.readers import Reader
 from seedbed_sdk.task import Task
 from seedbed_sdk.trainer import Architecture
 
@@ -38,3 +41,21 @@ def register_architectures(register: Callable[[Architecture], None]) -> None:
 @hookspec
 def register_samples(register: Callable[[str, SampleLoader], None]) -> None:
     """Call `register` with the name of a sample dataset and the function that makes it."""
+
+
+@hookspec
+def register_blocks(register: Callable[[type[Block]], None]) -> None:
+    """Call `register` with each class of InputBlock or TargetBlock that the plugin's data is made
+    of and that the SDK does not have, so that bundles with them can be opened."""
+
+
+@hookspec
+def register_metrics(register: Callable[[Metric], None]) -> None:
+    """Call `register` with each measure that the SDK does not have; jobs whose target is of one of
+    its types may be chosen by it."""
+
+
+@hookspec
+def register_readers(register: Callable[[Reader], None]) -> None:
+    """Call `register` with each Reader, which brings a scheme of URIs or a format of table files;
+    those that the server reads itself stay as they are."""

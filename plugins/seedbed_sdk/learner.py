@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from seedbed_sdk import learner_state
+from seedbed_sdk.batches import Batch as Batch
+from seedbed_sdk.batches import BatchSource, tensor_of_rows
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.schedule import Pace, Schedule, steps_that_fit
@@ -29,7 +31,6 @@ from seedbed_sdk.trainer import (
     Verdict,
 )
 
-Batch = dict[str, torch.Tensor]
 Transform = Callable[[Batch, torch.Tensor, torch.Generator], tuple[Batch, torch.Tensor]]
 WEIGHTS = "network.safetensors"
 PLAN_EVERY_SECONDS = 0.25
@@ -127,9 +128,9 @@ class Learner:
         Raises Diverged where loss or outputs stop being finite, and Interrupted where the run was
         stopped before anything was reported.
         """
-        inputs, target = self._on_device(data.train)
-        steps_per_epoch = max(1, len(target) // min(self.config.batch_size, len(target)))
-        batch_size = min(self.config.batch_size, len(target))
+        source = BatchSource(data.train, self.device)
+        batch_size = min(self.config.batch_size, len(source))
+        steps_per_epoch = max(1, len(source) // batch_size)
         if self.total_steps == 0:
             self.total_steps = self.config.epochs * steps_per_epoch
         affordable = self.step + run.samples_left() / batch_size
@@ -141,7 +142,7 @@ class Learner:
         for callback in self.callbacks:
             callback.before_fit(self)
         while self.step < self.total_steps:
-            loss = self._epoch(inputs, target, batch_size, steps_per_epoch, run, pace)
+            loss = self._epoch(source, batch_size, steps_per_epoch, run, pace)
             verdict = self._validate(data.valid, loss, steps_per_epoch, run)
             pace.restart()
             if verdict.stop or self._out_of_patience() or run.should_stop():
@@ -152,15 +153,14 @@ class Learner:
 
     def _epoch(
         self,
-        inputs: Batch,
-        target: torch.Tensor,
+        source: BatchSource,
         batch_size: int,
         steps_per_epoch: int,
         run: Run,
         pace: Pace,
     ) -> float:
         self.network.train()
-        order = torch.randperm(len(target), generator=self.generator).to(self.device)
+        order = torch.randperm(len(source), generator=self.generator).to(source.place)
         total = torch.zeros((), device=self.device)
         steps = 0
         first = self.step % steps_per_epoch
@@ -168,8 +168,7 @@ class Learner:
             if run.should_stop() or self.step >= self.total_steps:
                 break
             rows = order[index * batch_size : (index + 1) * batch_size]
-            batch = {name: tensor[rows] for name, tensor in inputs.items()}
-            total += self._step(batch, target[rows])
+            total += self._step(*source.take(rows))
             steps += 1
             pace.step()
             self._plan(run, pace)
@@ -236,9 +235,16 @@ class Learner:
                 raw = self.network(batch)
         else:
             raw = self.network(batch)
-        return self.block.target.loss(
-            raw.float(), target, label_smoothing=self.config.label_smoothing
-        )
+        return self._criterion(raw.float(), target)
+
+    def _criterion(self, raw: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch's raw outputs. A network of several members overrides it together
+        with `_activate`."""
+        return self.block.target.loss(raw, target, label_smoothing=self.config.label_smoothing)
+
+    def _activate(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw outputs to the activated ones [B, ...] that metrics and decoding take."""
+        return self.block.target.activate(raw)
 
     def _plan(self, run: Run, pace: Pace) -> None:
         """Shortens the run to what fits into the time left, so that the decay still completes."""
@@ -313,10 +319,9 @@ class Learner:
             for start in range(0, count, self.config.predict_batch_size):
                 part = slice(start, start + self.config.predict_batch_size)
                 batch = {
-                    name: torch.from_numpy(np.ascontiguousarray(array[part])).to(self.device)
-                    for name, array in inputs.items()
+                    name: tensor_of_rows(array, part, self.device) for name, array in inputs.items()
                 }
-                parts.append(self.block.target.activate(network(batch)).cpu())
+                parts.append(self._activate(network(batch)).cpu())
         if not parts:
             return np.zeros((0, self.block.target.output_size), dtype=np.float32)
         return torch.cat(parts).numpy()
@@ -340,12 +345,6 @@ class Learner:
         learner_state.load(self, folder)
 
     # --- parts -----------------------------------------------------------------------------------
-
-    def _on_device(self, split: SplitArrays) -> tuple[Batch, torch.Tensor]:
-        inputs = {
-            name: torch.from_numpy(array).to(self.device) for name, array in split.inputs.items()
-        }
-        return inputs, torch.from_numpy(split.target).to(self.device)
 
     def _make_optimizer(self, groups: Sequence[tuple[str, float]]) -> torch.optim.Optimizer:
         buckets: dict[tuple[float, bool], list[nn.Parameter]] = {}

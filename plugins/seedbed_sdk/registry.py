@@ -10,8 +10,12 @@ from typing import Any
 import pluggy
 
 from seedbed_sdk import hookspecs
+from seedbed_sdk.blocks import INPUT_BLOCKS, TARGET_BLOCKS
+from seedbed_sdk.blocks.base import Block, InputBlock, TargetBlock
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.hookspecs import SampleLoader
+from seedbed_sdk.metrics import METRICS, Metric
+from seedbed_sdk.readers import Reader
 from seedbed_sdk.task import Task
 from seedbed_sdk.trainer import Architecture
 
@@ -37,21 +41,36 @@ class Package:
 
 @dataclass
 class Registry:
-    """What the plugins registered, by name."""
+    """What the SDK has and the plugins registered, by name; blocks by their type,
+    readers by each of their keys."""
 
     tasks: dict[str, Task[Any]] = field(default_factory=dict)
     architectures: dict[str, Architecture] = field(default_factory=dict)
     samples: dict[str, SampleLoader] = field(default_factory=dict)
+    blocks: dict[str, type[Block]] = field(
+        default_factory=lambda: {**INPUT_BLOCKS, **TARGET_BLOCKS}
+    )
+    metrics: dict[str, Metric] = field(default_factory=lambda: dict(METRICS))
+    readers: dict[str, Reader] = field(default_factory=dict)
     packages: dict[str, Package] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def available(self, block: DataBlock) -> list[Architecture]:
-        """The architectures for the block's types, the baselines first."""
-        return self._for_types([block.input_types], [block.target.type])
+        """The architectures for the block's types, or for what they become; baselines first."""
+        becomes = tuple(part.becomes or part.type for part in block.inputs)
+        return self._for_types([block.input_types, becomes], [block.target.type])
 
     def for_task(self, task: Task[Any]) -> list[Architecture]:
         """The architectures that some data of the task might be given to."""
-        return self._for_types([(t,) for t in task.input_types], task.target_types)
+        types = [self.blocks[t] for t in task.input_types if t in self.blocks]
+        becomes = [t.becomes for t in types if issubclass(t, InputBlock) and t.becomes]
+        return self._for_types([(t,) for t in (*task.input_types, *becomes)], task.target_types)
+
+    def metrics_of(self, target: type[TargetBlock] | TargetBlock) -> list[Metric]:
+        """The measures of a type of target: its own in their order, then those of plugins."""
+        own = [self.metrics[name] for name in target.metrics]
+        others = [m for m in self.metrics.values() if target.type in m.target_types]
+        return own + [metric for metric in others if metric not in own]
 
     def _for_types(
         self, inputs: Sequence[tuple[str, ...]], targets: Sequence[str]
@@ -99,6 +118,9 @@ def _load_one(
     tasks: dict[str, Task[Any]] = {}
     architectures: dict[str, Architecture] = {}
     samples: dict[str, SampleLoader] = {}
+    blocks: dict[str, type[Block]] = {}
+    metrics: dict[str, Metric] = {}
+    readers: dict[str, Reader] = {}
     manager.hook.register_tasks(register=lambda t: _add("task", tasks, registry.tasks, t.name, t))
     manager.hook.register_architectures(
         register=lambda a: _add("architecture", architectures, registry.architectures, a.name, a)
@@ -106,9 +128,23 @@ def _load_one(
     manager.hook.register_samples(
         register=lambda name, load: _add("sample", samples, registry.samples, name, load)
     )
+    manager.hook.register_blocks(
+        register=lambda b: _add("type of data", blocks, registry.blocks, b.type, b)
+    )
+    manager.hook.register_metrics(
+        register=lambda m: _add("metric", metrics, registry.metrics, m.name, m)
+    )
+    manager.hook.register_readers(
+        register=lambda reader: [
+            _add("reader", readers, registry.readers, key, reader) for key in reader.keys
+        ]
+    )
     registry.tasks.update(tasks)
     registry.architectures.update(architectures)
     registry.samples.update(samples)
+    registry.blocks.update(blocks)
+    registry.metrics.update(metrics)
+    registry.readers.update(readers)
     registry.packages.update(dict.fromkeys(tasks, package))
 
 

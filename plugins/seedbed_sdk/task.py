@@ -30,9 +30,30 @@ class TaskOptions(BaseModel):
         lt=1,
         description="Share held out to score once, where the data has no test split.",
     )
+    group_column: str = Field(
+        "",
+        description="Column of the table that says what belongs together, such as a patient or a "
+        "customer: no group is split between training, validation and test.",
+    )
+    time_column: str = Field(
+        "",
+        description="Column of times: the newest items are for testing, those before them for "
+        "validation.",
+    )
+    split_column: str = Field(
+        "",
+        description="Column that says what each item is for: train, valid or test, or a usual "
+        "other word such as training, val, dev or holdout.",
+    )
     max_bad_fraction: float = Field(
         0.1, ge=0, lt=1, description="Share of items that may be unreadable before the job fails."
     )
+
+    @property
+    def not_features(self) -> tuple[str, ...]:
+        """The columns that divide the items and so tell nothing about new ones. Times are not
+        among them: a date may tell something."""
+        return tuple(name for name in (self.group_column, self.split_column) if name)
 
 
 Options = TypeVar("Options", bound=TaskOptions)
@@ -42,7 +63,8 @@ class Task(ABC, Generic[Options]):
     """Something that can be learned from data.
 
     `name` is what users write, in lower_snake_case. `input_types` and `target_types` are the types
-    of block its data may have. `layouts` are the dataset layouts it can read.
+    of block its data may have. `layouts` are the dataset layouts it can read, and `contents` what
+    files may be, where it reads files.
     """
 
     name: ClassVar[str]
@@ -52,6 +74,7 @@ class Task(ABC, Generic[Options]):
     input_types: ClassVar[tuple[str, ...]]
     target_types: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[str, ...]] = ("table",)
+    contents: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def data_block(self, dataset: Dataset, target: str, options: Options) -> DataBlock:
@@ -61,6 +84,11 @@ class Task(ABC, Generic[Options]):
         `job.dataset`) where the data does not suit the task. Reads no more than it must: this also
         runs to check a job before it is queued.
         """
+
+    def for_metric(self, options: Options, metric: str) -> Options:  # noqa: ARG002
+        """The options, with what follows from the metric the user named, such as ranking items
+        where a ranking is to be measured. Empty where none was named."""
+        return options
 
     def architectures(
         self,

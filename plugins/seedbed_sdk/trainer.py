@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from seedbed_sdk.blocks.base import Array, Arrays
+from seedbed_sdk.blocks.base import Array, Arrays, Prediction
 from seedbed_sdk.space import Parameters, Space
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class SplitArrays:
-    """The encoded items of one split: every array has a row per item."""
+    """The encoded items of one split: every array has a row per item. Arrays may be mapped from a
+    file that is larger than memory, so that only the rows in use should be copied."""
 
     inputs: Arrays
     target: Array
@@ -39,16 +40,28 @@ class SplitArrays:
         return len(self.target)
 
 
+class ArrayStore(Protocol):
+    """Keeps arrays across jobs."""
+
+    def get_or_compute(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
+        """The arrays kept under the key, or else what `compute` returns, which is then kept.
+
+        They are read-only and may be mapped from a file. What raises keeps nothing.
+        """
+
+
 @dataclass(frozen=True)
 class Data:
     """What a trial is trained on and chosen by. The test split is not in it.
 
-    `cache` keeps what several trials of a job share, such as the features of a frozen backbone.
+    `cache` keeps what several trials of a job share; `store` keeps arrays for later jobs on the
+    same data and splits, such as the features of a frozen backbone.
     """
 
     train: SplitArrays
     valid: SplitArrays
     cache: dict[Hashable, object] = field(default_factory=dict)
+    store: ArrayStore | None = None
 
     def cached(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` returned when it was first called with this key in this job."""
@@ -56,12 +69,22 @@ class Data:
             self.cache[key] = compute()
         return self.cache[key]  # type: ignore[return-value]
 
+    def stored(
+        self, key: tuple[str | int | float | bool, ...], compute: Callable[[], Arrays]
+    ) -> Arrays:
+        """`cached` for arrays that depend on the data, the splits and the key alone: they are kept
+        for later jobs too. What was shortened to fit a budget does not belong here."""
+        store = self.store
+        if store is None:
+            return self.cached(key, compute)
+        return self.cached(key, lambda: store.get_or_compute(repr(key), compute))
+
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
     """What a trainer tells after an epoch.
 
-    `valid_outputs` are the activated outputs on the validation split [N, output size].
+    `valid_outputs` are the activated outputs on the validation split [N, ...].
     `samples` counts the training items passed since the trial began. `predict_seconds` is how long
     the validation outputs took, so that the time for final scoring can be set aside.
     """
@@ -124,13 +147,25 @@ class Trainer(Protocol):
         """
 
     def predict(self, inputs: Arrays) -> Array:
-        """Activated outputs [N, output size] for encoded inputs, as float32 or float64."""
+        """Activated outputs [N, ...] for encoded inputs, in the shape the target block decodes."""
 
     def save(self, folder: Path) -> None:
         """Writes what `load` needs into an existing empty folder; nothing that is unpickled."""
 
     def load(self, folder: Path) -> None:
         """Reads what `save` wrote."""
+
+
+@runtime_checkable
+class AnsweringTrainer(Protocol):
+    """A trainer that answers raw examples by itself, where a prediction is more than the decoded
+    outputs of one item: a ranking of all items for a user, a mask at the picture's own size."""
+
+    def answer(self, block: DataBlock, examples: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """One prediction for each example, a mapping of column to raw value.
+
+        Raises InvalidArgument with a violation for each field `examples[i]…` that cannot be used.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +191,7 @@ class Architecture:
     the search begins; the first is the default. A `baseline` is always tried first. `fits` says
     whether it suits the data and the hardware at hand. `refits` says that it is cheap and stable
     enough for the chosen model to be trained once more, for the epochs that were best, on training
-    and validation items together.
+    and validation items together, where there are at most `refit_items` training items.
     """
 
     name: str
@@ -168,4 +203,5 @@ class Architecture:
     portfolio: Sequence[Mapping[str, object]]
     baseline: bool = False
     refits: bool = False
+    refit_items: int = 10_000
     fits: Callable[[DataBlock, Hardware], bool] = _always

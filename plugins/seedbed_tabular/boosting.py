@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seedbed_sdk.blocks.base import Array, Arrays
+from seedbed_sdk.blocks.base import Array, Arrays, TargetBlock
+from seedbed_sdk.blocks.multi_target import MultiTargetBlock
+from seedbed_sdk.blocks.regression import RegressionBlock
 from seedbed_sdk.blocks.tabular import TabularBlock
 from seedbed_sdk.trainer import (
     Blueprint,
@@ -23,7 +25,7 @@ from seedbed_sdk.trainer import (
 if TYPE_CHECKING:
     import lightgbm
 
-MODEL = "lightgbm.txt"
+MODEL = "lightgbm{}.txt"
 REPORTS = 20
 PATIENCE = 6
 LEAF_SHARE = 20
@@ -42,7 +44,8 @@ class BoostingTrainer:
 
     Reports about twenty times, ends when six reports in a row improved neither the score nor the
     validation loss, and keeps the rounds up to the best report. `min_child_samples` is at most a
-    twentieth of the training items, so that a small table can be split at all.
+    twentieth of the training items, so that a small table can be split at all. Several targets have
+    boosters of their own, which take their rounds together.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -50,100 +53,121 @@ class BoostingTrainer:
         assert isinstance(block, TabularBlock)
         self.block = block
         self.target = blueprint.block.target
+        several = isinstance(self.target, MultiTargetBlock)
+        self.parts: tuple[TargetBlock, ...] = self.target.parts if several else (self.target,)
         self.parameters = blueprint.parameters
         self.threads = blueprint.hardware.threads
         self.seed = blueprint.seed
-        self.booster: lightgbm.Booster | None = None
+        self.boosters: list[lightgbm.Booster] = []
         self.rounds = 0
 
     def fit(self, data: Data, run: Run) -> None:
-        import lightgbm
-
         train = data.train
         # On a small table threads cost more than they bring: with 20,000 rows of 14 columns two
         # take longer than one, and many times as long where another process wants the core.
         cells = len(train) * (len(self.block.numeric) + len(self.block.categorical))
         self.threads = max(1, min(self.threads, cells // CELLS_PER_THREAD))
-        dataset = data.cached(("lightgbm", self.threads), lambda: self._dataset(train))
-        booster = lightgbm.Booster(self._settings(len(train)), dataset)
+        boosters = self._start(data)
         wanted = int(self.parameters["epochs"])
         rounds = int(max(1, min(wanted, run.samples_left() / len(train))))
         every = max(1, rounds // REPORTS)
         valid = self._matrix(data.valid.inputs)
-        raw = np.zeros((len(data.valid), self._width()))
-        done, reported, worse, least = 0, 0, 0, np.inf
+        true = self._targets(data.valid.target)
+        raw = [np.zeros((len(data.valid), _width(part))) for part in self.parts]
+        kept, done, reported, worse, least = False, 0, 0, 0, np.inf
         finished = False
         while done < rounds and not finished:
             if run.should_stop():
                 break
-            finished = bool(booster.update())
+            grown = [not booster.update() for booster in boosters]
+            finished = not any(grown)
             done += 1
             if done % every and done < rounds and not finished:
                 continue
             began = time.monotonic()
-            raw += self._raw(booster, valid, reported, done - reported)
+            for scores, booster in zip(raw, boosters, strict=True):
+                scores += self._raw(booster, valid, reported, done - reported)
             reported = done
-            outputs = self._activate(raw)
-            if not np.isfinite(outputs).all():
+            activated = [_activate(*pair) for pair in zip(self.parts, raw, strict=True)]
+            if not all(np.isfinite(outputs).all() for outputs in activated):
                 raise Diverged(f"the outputs of the trees are not finite after round {done}")
             seconds = time.monotonic() - began
             verdict = run.report(
-                EpochReport(done, rounds, outputs, done * len(train), predict_seconds=seconds)
+                EpochReport(
+                    done, rounds, self._join(activated), done * len(train), predict_seconds=seconds
+                )
             )
-            loss = self._loss(outputs, data.valid.target)
+            loss = sum(map(_loss, self.parts, activated, true))
             worse = 0 if verdict.best or loss < least else worse + 1
             least = min(loss, least)
             if verdict.best:
-                self.booster, self.rounds = booster, done
+                kept, self.boosters, self.rounds = True, boosters, done
             if verdict.stop or worse >= PATIENCE:
                 break
-        if self.booster is None:
+        if not kept:
             raise Interrupted("stopped before the first rounds of boosting had ended")
 
     def predict(self, inputs: Arrays) -> Array:
-        assert self.booster is not None, "fit or load comes first"
-        return self._activate(self._raw(self.booster, self._matrix(inputs), 0, self.rounds))
+        assert self.boosters, "fit or load comes first"
+        matrix = self._matrix(inputs)
+        raw = [self._raw(booster, matrix, 0, self.rounds) for booster in self.boosters]
+        return self._join([_activate(*pair) for pair in zip(self.parts, raw, strict=True)])
 
     def save(self, folder: Path) -> None:
-        assert self.booster is not None, "fit or load comes first"
-        # Not `save_model`: its error does not tell a full disk from any other.
-        (folder / MODEL).write_text(self.booster.model_to_string(num_iteration=self.rounds))
+        assert self.boosters, "fit or load comes first"
+        for place, booster in enumerate(self.boosters):
+            # Not `save_model`: its error does not tell a full disk from any other.
+            text = booster.model_to_string(num_iteration=self.rounds)
+            (folder / MODEL.format(place or "")).write_text(text)
 
     def load(self, folder: Path) -> None:
         import lightgbm
 
-        self.booster = lightgbm.Booster(model_file=folder / MODEL)
-        self.rounds = self.booster.current_iteration()
+        self.boosters = [
+            lightgbm.Booster(model_file=folder / MODEL.format(place or ""))
+            for place in range(len(self.parts))
+        ]
+        self.rounds = max(booster.current_iteration() for booster in self.boosters)
 
-    def _settings(self, count: int) -> dict[str, Any]:
+    def _start(self, data: Data) -> list[lightgbm.Booster]:
+        """A booster for each part. The binned training items are shared by all trials of a job;
+        those of several targets share the bins too."""
+        import lightgbm
+
+        train = data.train
+        binned = data.cached(("lightgbm", self.threads), lambda: self._datasets(train))
+        return [
+            lightgbm.Booster(self._settings(part, len(train)), dataset)
+            for part, dataset in zip(self.parts, binned, strict=True)
+        ]
+
+    def _settings(self, part: TargetBlock, count: int) -> dict[str, Any]:
         leaf = max(1, min(int(self.parameters["min_child_samples"]), count // LEAF_SHARE))
         return {
             **DATASET_PARAMETERS,
             **{name: self.parameters[name] for name in SHAPE},
-            **self._objective(),
+            **_objective(part),
             "min_child_samples": leaf,
             "bagging_freq": 1,
             "num_threads": self.threads,
             "seed": self.seed,
         }
 
-    def _objective(self) -> dict[str, Any]:
-        if self.target.type == "regression":
-            return {"objective": "regression"}
-        if self.target.output_size == 2:
-            return {"objective": "binary"}
-        return {"objective": "multiclass", "num_class": self.target.output_size}
-
-    def _dataset(self, train: SplitArrays) -> lightgbm.Dataset:
-        """The binned training items, which all trials of a job share."""
+    def _datasets(self, train: SplitArrays) -> list[lightgbm.Dataset]:
         import lightgbm
 
-        return lightgbm.Dataset(
-            self._matrix(train.inputs),
-            label=train.target,
-            categorical_feature=self._categorical(),
-            params={**DATASET_PARAMETERS, "num_threads": self.threads},
-        ).construct()
+        matrix = self._matrix(train.inputs)
+        datasets: list[lightgbm.Dataset] = []
+        for target in self._targets(train.target):
+            dataset = lightgbm.Dataset(
+                matrix,
+                label=target,
+                categorical_feature=self._categorical(),
+                reference=datasets[0] if datasets else None,
+                params={**DATASET_PARAMETERS, "num_threads": self.threads},
+            )
+            datasets.append(dataset.construct())
+        return datasets
 
     def _categorical(self) -> list[int]:
         first = len(self.block.numeric)
@@ -152,15 +176,11 @@ class BoostingTrainer:
     @staticmethod
     def _matrix(inputs: Arrays) -> Array:
         """float32 [N, F + K]: numbers, then codes of categories."""
-        return np.concatenate([inputs["numeric"], inputs["categorical"].astype(np.float32)], axis=1)
-
-    def _width(self) -> int:
-        """Raw scores per item: one for two classes or a number."""
-        return self.target.output_size if self.target.output_size > 2 else 1
+        parts = (inputs["numeric"], inputs["categorical"])
+        return np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
 
     def _raw(self, booster: lightgbm.Booster, matrix: Array, start: int, rounds: int) -> Array:
-        if not len(matrix):
-            return np.zeros((0, self._width()))
+        """Raw scores of some of the rounds, float64 [N, width]."""
         scores = booster.predict(
             matrix,
             start_iteration=start,
@@ -168,20 +188,47 @@ class BoostingTrainer:
             raw_score=True,
             num_threads=self.threads,
         )
-        return np.asarray(scores, dtype=np.float64).reshape(len(matrix), self._width())
+        return np.asarray(scores, dtype=np.float64).reshape(len(matrix), -1)
 
-    def _loss(self, outputs: Array, target: Array) -> float:
-        """Mean squared error, or mean negative logarithm of the true class's probability."""
-        if self.target.type == "regression":
-            return float(np.mean((outputs[:, 0] - target) ** 2))
-        probabilities = outputs[np.arange(len(target)), target]
-        return float(-np.mean(np.log(np.maximum(probabilities, 1e-15))))
+    def _targets(self, target: Array) -> list[Array]:
+        if isinstance(self.target, MultiTargetBlock):
+            return self.target.part_targets(target)
+        return [target]
 
-    def _activate(self, raw: Array) -> Array:
-        """Raw scores to probabilities [N, classes], or values [N, 1]."""
-        if self.target.type == "regression":
-            return raw.copy()
-        if raw.shape[1] == 1:
-            raw = np.concatenate([np.zeros_like(raw), raw], axis=1)
-        shifted = np.exp(raw - raw.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+    def _join(self, outputs: list[Array]) -> Array:
+        if isinstance(self.target, MultiTargetBlock):
+            return self.target.join(outputs)
+        (only,) = outputs
+        return only
+
+
+def _objective(part: TargetBlock) -> dict[str, Any]:
+    if part.type == "regression":
+        return {"objective": "regression"}
+    if part.output_size == 2:
+        return {"objective": "binary"}
+    return {"objective": "multiclass", "num_class": part.output_size}
+
+
+def _width(part: TargetBlock) -> int:
+    """Raw scores per item: one for two classes or a number."""
+    return part.output_size if part.output_size > 2 else 1
+
+
+def _loss(part: TargetBlock, outputs: Array, target: Array) -> float:
+    """Mean squared error in units of the variance, or mean negative logarithm of the true class's
+    probability."""
+    if isinstance(part, RegressionBlock):
+        return float(np.mean(((outputs[:, 0] - target) / part.scale) ** 2))
+    probabilities = outputs[np.arange(len(target)), target]
+    return float(-np.mean(np.log(np.maximum(probabilities, 1e-15))))
+
+
+def _activate(part: TargetBlock, raw: Array) -> Array:
+    """Raw scores to probabilities [N, classes], or values [N, 1]."""
+    if part.type == "regression":
+        return raw.copy()
+    if raw.shape[1] == 1:
+        raw = np.concatenate([np.zeros_like(raw), raw], axis=1)
+    shifted = np.exp(raw - raw.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

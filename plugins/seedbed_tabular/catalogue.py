@@ -6,7 +6,7 @@ from seedbed_sdk.space import Choices, FloatRange, IntRange
 from seedbed_sdk.trainer import Architecture, Blueprint, Trainer
 
 INPUTS = ("tabular",)
-TARGETS = ("category", "regression")
+TARGETS = ("category", "regression", "multi_target")
 
 
 def _build_linear(blueprint: Blueprint) -> Trainer:
@@ -54,16 +54,9 @@ BOOSTING = Architecture(
         "bagging_fraction": FloatRange(0.5, 1.0),
         "lambda_l2": FloatRange(1e-3, 100.0, log=True),
     },
+    # The best by rank of 18 settings in cross-validation on the training splits of Adult, breast
+    # cancer, wine, digits and diabetes.
     portfolio=(
-        {
-            "learning_rate": 0.04,
-            "epochs": 500,
-            "num_leaves": 24,
-            "min_child_samples": 20,
-            "feature_fraction": 0.4,
-            "bagging_fraction": 0.8,
-            "lambda_l2": 1.0,
-        },
         {
             "learning_rate": 0.06,
             "epochs": 800,
@@ -74,48 +67,61 @@ BOOSTING = Architecture(
             "lambda_l2": 1.0,
         },
         {
-            "learning_rate": 0.03,
+            "learning_rate": 0.043,
             "epochs": 800,
-            "num_leaves": 20,
+            "num_leaves": 12,
+            "min_child_samples": 10,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.8,
+            "lambda_l2": 0.01,
+        },
+        {
+            "learning_rate": 0.046,
+            "epochs": 800,
+            "num_leaves": 32,
             "min_child_samples": 20,
-            "feature_fraction": 0.4,
-            "bagging_fraction": 0.9,
-            "lambda_l2": 5.0,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.8,
+            "lambda_l2": 0.1,
         },
     ),
     refits=True,
 )
 
 NETWORK = Architecture(
-    name="mlp",
-    description="A residual network on embeddings of categories and of numbers.",
+    name="tabm",
+    description="An ensemble of residual networks that share their weights, on embeddings of "
+    "categories and of numbers (TabM).",
     input_types=INPUTS,
     target_types=TARGETS,
     build=_build_network,
     space={
-        "learning_rate": FloatRange(1e-4, 1e-2, log=True),
+        "learning_rate": FloatRange(1e-4, 2e-2, log=True),
         "epochs": IntRange(3, 60, log=True),
-        "weight_decay": FloatRange(1e-5, 1.0, log=True),
-        "width": Choices((64, 128, 256)),
+        "weight_decay": FloatRange(1e-5, 3.0, log=True),
+        "members": Choices((4, 8, 16)),
+        "width": Choices((32, 64, 128, 256)),
         "depth": IntRange(1, 3),
         "dropout": FloatRange(0.0, 0.5),
         "batch_size": Choices((64, 256, 1024)),
     },
     portfolio=(
         {
-            "learning_rate": 1e-3,
-            "epochs": 10,
-            "weight_decay": 0.1,
-            "width": 128,
+            "learning_rate": 4e-3,
+            "epochs": 24,
+            "weight_decay": 0.3,
+            "members": 8,
+            "width": 64,
             "depth": 1,
-            "dropout": 0.1,
+            "dropout": 0.3,
             "batch_size": 256,
         },
         {
             "learning_rate": 4e-3,
-            "epochs": 20,
+            "epochs": 24,
             "weight_decay": 0.3,
-            "width": 64,
+            "members": 4,
+            "width": 128,
             "depth": 1,
             "dropout": 0.3,
             "batch_size": 256,

@@ -1,97 +1,67 @@
-"""The network for tables: embeddings of categories and of numbers, then residual blocks."""
+"""The network for tables: many small networks that share their weights."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import nn
 
-from seedbed_sdk.blocks.tabular import CategoryFeature, NumericFeature, TabularBlock
+from seedbed_sdk.blocks.tabular import TabularBlock
 from seedbed_sdk.learner import Learner, LearnerConfig
 from seedbed_sdk.trainer import Blueprint, Data, Run
+from seedbed_tabular.encoders import CategoryEncoder, NumberEncoder
 
-MAX_EMBEDDING = 600
-BINS = 32
-NUMBER_SIZE = 8
-SCORE_LIMIT = 5.0
 MIN_STEPS = 32
 MIN_BATCH = 8
+CELLS_PER_THREAD = 4_000_000
 
 
-class NumberEncoder(nn.Module):
-    """Numbers as embeddings [B, F * (NUMBER_SIZE + 2)] of their place between training quantiles.
+class EnsembleLinear(nn.Module):
+    """A linear layer of K members, [B, K or 1, inputs] to [B, K, outputs].
 
-    After Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep Learning":
-    piecewise linear encoding, then a linear map and a ReLU per feature. Beside it stand the
-    standard score, cut off at 5, and whether the value is missing (which zeroes the rest).
+    The members share the matrix; each scales its inputs and its outputs and adds a bias of its own
+    (Wen et al. 2020, "BatchEnsemble"). With `diverse`, their scales of the inputs begin as random
+    signs, so that the members start apart.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-    low: torch.Tensor
-    width: torch.Tensor
-
-    def __init__(self, features: tuple[NumericFeature, ...]) -> None:
+    def __init__(self, members: int, inputs: int, outputs: int, *, diverse: bool = False) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor([f.mean for f in features]))
-        self.register_buffer("std", torch.tensor([f.std for f in features]))
-        edges = [_bins(feature.edges) for feature in features]
-        low = torch.zeros(len(features), BINS)
-        width = torch.full((len(features), BINS), torch.inf)
-        for i, rising in enumerate(edges):
-            low[i, : len(rising) - 1] = rising[:-1]
-            width[i, : len(rising) - 1] = rising.diff()
-        self.register_buffer("low", low)
-        self.register_buffer("width", width)
-        self.weight = nn.Parameter(torch.empty(len(features), BINS, NUMBER_SIZE))
-        self.bias = nn.Parameter(torch.zeros(len(features), NUMBER_SIZE))
-        nn.init.uniform_(self.weight, -(BINS**-0.5), BINS**-0.5)
-        self.output_size = len(features) * (NUMBER_SIZE + 2)
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound))
+        signs = torch.randint(0, 2, (members, inputs)).float() * 2.0 - 1.0
+        self.input_scale = nn.Parameter(signs if diverse else torch.ones(members, inputs))
+        self.output_scale = nn.Parameter(torch.ones(members, outputs))
+        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-bound, bound))
 
-    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
-        missing = numbers.isnan()  # [B, F]
-        known = torch.where(missing, self.mean, numbers)
-        scores = ((known - self.mean) / self.std).clamp(-SCORE_LIMIT, SCORE_LIMIT)
-        places = ((known[:, :, None] - self.low) / self.width).clamp(0.0, 1.0)  # [B, F, BINS]
-        embedded = torch.einsum("bfi,fio->bfo", places, self.weight) + self.bias
-        embedded = embedded.relu() * ~missing[:, :, None]
-        flags = missing.to(scores.dtype)
-        return torch.cat([embedded.flatten(1), scores, flags], dim=1)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scaled = x * self.input_scale
+        return nn.functional.linear(scaled, self.weight) * self.output_scale + self.bias
 
 
-class CategoryEncoder(nn.Module):
-    """Codes [B, K] as embeddings [B, sum of sizes], of a size that grows with the vocabulary."""
+class EnsembleNorm(nn.Module):
+    """Batch normalisation of each member by itself, [B, K, width]."""
 
-    def __init__(self, features: tuple[CategoryFeature, ...]) -> None:
+    def __init__(self, members: int, width: int) -> None:
         super().__init__()
-        sizes = [embedding_size(feature.cardinality) for feature in features]
-        tables = [
-            nn.Embedding(feature.cardinality, size)
-            for feature, size in zip(features, sizes, strict=True)
-        ]
-        for table in tables:
-            nn.init.normal_(table.weight, std=0.05)
-        self.tables = nn.ModuleList(tables)
-        self.output_size = sum(sizes)
+        self.norm = nn.BatchNorm1d(members * width)
 
-    def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        parts = [table(codes[:, i]) for i, table in enumerate(self.tables)]
-        return torch.cat(parts, dim=1)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        normalised: torch.Tensor = self.norm(x.flatten(1))
+        return normalised.view_as(x)
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x) with f a normalised hidden layer, [B, width] to [B, width]."""
+    """x + f(x) with f a normalised hidden layer, [B, K, width] to [B, K, width]."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, members: int, width: int, dropout: float) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.BatchNorm1d(width),
-            nn.Linear(width, width * 2),
+            EnsembleNorm(members, width),
+            EnsembleLinear(members, width, width * 2),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(width * 2, width),
+            EnsembleLinear(members, width * 2, width),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -100,19 +70,35 @@ class ResidualBlock(nn.Module):
 
 
 class TabularNetwork(nn.Module):
-    """From `numeric` float32 [B, F] with NaN and `categorical` int64 [B, K] to raw outputs."""
+    """From `numeric` float32 [B, F] with NaN and `categorical` int64 [B, K] to the raw outputs of
+    every member, [B, members, output size].
+
+    After TabM (Gorishniy et al. 2024, "TabM: Advancing Tabular Deep Learning with
+    Parameter-Efficient Ensembling"), on the residual blocks of Gorishniy et al. 2021.
+    """
 
     def __init__(
-        self, block: TabularBlock, output_size: int, *, width: int, depth: int, dropout: float
+        self,
+        block: TabularBlock,
+        output_size: int,
+        *,
+        members: int,
+        width: int,
+        depth: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.numbers = NumberEncoder(block.numeric) if block.numeric else None
         self.categories = CategoryEncoder(block.categorical) if block.categorical else None
         encoders = (self.numbers, self.categories)
         size = sum(encoder.output_size for encoder in encoders if encoder is not None)
-        self.first = nn.Sequential(nn.Dropout(dropout / 2), nn.Linear(size, width))
-        self.blocks = nn.Sequential(*(ResidualBlock(width, dropout) for _ in range(depth)))
-        self.head = nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, output_size))
+        self.dropout = nn.Dropout(dropout / 2)
+        self.first = EnsembleLinear(members, size, width, diverse=True)
+        self.blocks = nn.Sequential(*(ResidualBlock(members, width, dropout) for _ in range(depth)))
+        self.norm = EnsembleNorm(members, width)
+        bound = width**-0.5
+        self.head = nn.Parameter(torch.empty(members, width, output_size).uniform_(-bound, bound))
+        self.head_bias = nn.Parameter(torch.zeros(members, output_size))
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         parts = []
@@ -120,30 +106,35 @@ class TabularNetwork(nn.Module):
             parts.append(self.numbers(inputs["numeric"]))
         if self.categories is not None:
             parts.append(self.categories(inputs["categorical"]))
-        raw: torch.Tensor = self.head(self.blocks(self.first(torch.cat(parts, dim=1))))
-        return raw
+        x = self.first(self.dropout(torch.cat(parts, dim=1))[:, None, :])
+        x = self.norm(self.blocks(x)).relu()
+        return torch.einsum("bki,kio->bko", x, self.head) + self.head_bias
 
 
 class TabularLearner(Learner):
-    """Takes smaller batches where a table is so small that an epoch would have less than 32."""
+    """Trains every member by itself, and puts out the mean of the members' activated outputs.
+
+    Takes smaller batches where a table is so small that an epoch would have less than 32.
+    """
 
     def fit(self, data: Data, run: Run) -> None:
         limit = max(MIN_BATCH, len(data.train) // MIN_STEPS)
         batch_size = min(self.config.batch_size, limit)
         self.config = replace(self.config, batch_size=batch_size)
-        # Layers this narrow lose more to waking threads than they gain: measured on two cores, five
-        # epochs took 2.5 s on one thread and 7.3 s on two.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+        # Batches of few numbers lose more to waking threads than they gain.
+        before = torch.get_num_threads()
+        cells = batch_size * sum(parameter.numel() for parameter in self.network.parameters())
+        torch.set_num_threads(max(1, min(before, cells // CELLS_PER_THREAD)))
         try:
             super().fit(data, run)
         finally:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
 
+    def _criterion(self, raw: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super()._criterion(raw.flatten(0, 1), target.repeat_interleave(raw.shape[1], dim=0))
 
-def embedding_size(cardinality: int) -> int:
-    """fast.ai's rule for the length of a category's embedding."""
-    return min(MAX_EMBEDDING, round(1.6 * float(cardinality**0.56)))
+    def _activate(self, raw: torch.Tensor) -> torch.Tensor:
+        return super()._activate(raw.flatten(0, 1)).unflatten(0, raw.shape[:2]).mean(dim=1)
 
 
 def build(blueprint: Blueprint) -> Learner:
@@ -156,6 +147,7 @@ def build(blueprint: Blueprint) -> Learner:
         network = TabularNetwork(
             block,
             blueprint.block.target.output_size,
+            members=int(parameters["members"]),
             width=int(parameters["width"]),
             depth=int(parameters["depth"]),
             dropout=float(parameters["dropout"]),
@@ -170,13 +162,3 @@ def build(blueprint: Blueprint) -> Learner:
     return TabularLearner(
         network, blueprint.block, config, hardware=blueprint.hardware, seed=blueprint.seed
     )
-
-
-def _bins(edges: tuple[float, ...]) -> torch.Tensor:
-    """At most BINS + 1 of the rising edges; one edge alone gets a second one."""
-    rising = np.unique(np.array(edges, dtype=np.float32))
-    if len(rising) == 1:
-        rising = np.array([rising[0], rising[0] + 1.0], dtype=np.float32)
-    if len(rising) > BINS + 1:
-        rising = rising[np.linspace(0, len(rising) - 1, BINS + 1).round().astype(int)]
-    return torch.from_numpy(rising)

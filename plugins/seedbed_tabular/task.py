@@ -1,4 +1,4 @@
-"""The task: predict a column of a table from the others."""
+"""The task: predict one or several columns of a table from the others."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_sdk.blocks import CategoryBlock, RegressionBlock, TabularBlock
+from seedbed_sdk.blocks import CategoryBlock, MultiTargetBlock, RegressionBlock, TabularBlock
 from seedbed_sdk.blocks.tabular import AUTO, infer_column_type
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import FieldViolation, InvalidArgument
-from seedbed_sdk.splitters import RandomSplitter
+from seedbed_sdk.items import target_columns
+from seedbed_sdk.splitters import choose_splitter
 from seedbed_sdk.task import Task, TaskOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from seedbed_sdk.blocks.base import TargetBlock
     from seedbed_sdk.dataset import Dataset
 
 USUAL_TARGETS = ("target", "label", "class", "y", "outcome")
@@ -35,7 +35,7 @@ class TabularOptions(TaskOptions):
         "auto",
         description="Whether the target is a class or a number. `auto`: text, booleans and whole "
         "numbers of at most 20 different values, each in two rows or more on average, are classes; "
-        "other numbers are predicted as numbers.",
+        "other numbers are predicted as numbers. Of several targets each is looked at by itself.",
     )
     exclude: list[str] = Field(
         default_factory=list, description="Columns that are not to be used, such as row numbers."
@@ -43,41 +43,50 @@ class TabularOptions(TaskOptions):
     column_types: dict[str, ColumnType] = Field(
         default_factory=dict,
         description="Types of columns, by name, where the type that their values suggest is wrong, "
-        'such as {"postcode": "category"}. Columns of type `text` are left out.',
+        'such as {"postcode": "category"}. Of columns of type `text` the words are used.',
     )
 
 
 class TabularTask(Task[TabularOptions]):
-    """Classification and regression on rows of numbers, categories, dates and booleans."""
+    """Classification and regression on rows of numbers, categories, dates, booleans and text."""
 
     name: ClassVar[str] = "tabular"
     title: ClassVar[str] = "Tabular analysis"
     description: ClassVar[str] = (
-        "Predicts a column of a table, a class or a number, from the other columns."
+        "Predicts a column of a table, a class or a number, from the other columns; or several "
+        "columns at once, named with commas between them."
     )
     options = TabularOptions
     input_types: ClassVar[tuple[str, ...]] = ("tabular",)
-    target_types: ClassVar[tuple[str, ...]] = ("category", "regression")
-    layouts: ClassVar[tuple[str, ...]] = ("table",)
+    target_types: ClassVar[tuple[str, ...]] = ("category", "regression", "multi_target")
+    layouts: ClassVar[tuple[str, ...]] = ("table", "class_folders")
 
     def data_block(self, dataset: Dataset, target: str, options: TabularOptions) -> DataBlock:
         tables = _tables(dataset)
-        names = [str(name) for name in tables["train"].columns]
-        target = _find_target(target, names)
-        _check_options(options, target, names)
-        columns = [name for name in names if name != target and name not in options.exclude]
+        train = tables["train"]
+        names = [str(name) for name in train.columns]
+        splitter = choose_splitter(options)
+        splitter.check(train)
+        dividing = list(splitter.columns.values())
+        targets = _find_targets(target, names)
+        _check_options(options, targets, names)
+        unused = {*targets, *options.exclude, *options.not_features}
+        columns = [name for name in names if name not in unused]
         if not columns:
             raise InvalidArgument(
                 "job.options.exclude" if options.exclude else "job.dataset",
-                f"no column is left to predict {target!r} from; the table has {_listed(names)}",
+                f"no column is left to predict {_listed(targets)} from; the table has "
+                f"{_listed(names)}",
                 reason="NO_USABLE_COLUMN",
             )
-        items = {split: _select(split, table, columns, target) for split, table in tables.items()}
+        wanted = list(dict.fromkeys([*columns, *targets, *dividing]))
+        items = {s: _select(s, table, wanted, dividing) for s, table in tables.items()}
+        parts = [_target_block(train[name], name, options.target_type) for name in targets]
         return DataBlock(
             inputs=[TabularBlock({c: options.column_types.get(c, AUTO) for c in columns})],
-            target=_target_block(items["train"][target], target, options.target_type),
+            target=parts[0] if len(parts) == 1 else MultiTargetBlock(parts),
             items=items,
-            splitter=RandomSplitter(options.valid_fraction, options.test_fraction),
+            splitter=splitter,
             max_bad_fraction=options.max_bad_fraction,
         )
 
@@ -96,18 +105,12 @@ def _tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _find_target(target: str, names: Sequence[str]) -> str:
-    if target in names:
-        return target
+def _find_targets(target: str, names: Sequence[str]) -> tuple[str, ...]:
     if target:
-        raise InvalidArgument(
-            "job.target",
-            f"no column {target!r}{_suggestion(target, names)}; the columns are {_listed(names)}",
-            reason="UNKNOWN_COLUMN",
-        )
+        return target_columns(target, names)
     usual = [name for name in names if name.strip().lower() in USUAL_TARGETS]
     if len(usual) == 1:
-        return usual[0]
+        return (usual[0],)
     why = (
         f"{_listed(usual)} could each be it" if usual else "none has a usual name such as `target`"
     )
@@ -118,7 +121,7 @@ def _find_target(target: str, names: Sequence[str]) -> str:
     )
 
 
-def _check_options(options: TabularOptions, target: str, names: Sequence[str]) -> None:
+def _check_options(options: TabularOptions, targets: Sequence[str], names: Sequence[str]) -> None:
     """Raises InvalidArgument for columns that do not exist, or that say something of the target."""
     violations: list[FieldViolation] = []
     given: Mapping[str, Iterable[str]] = {
@@ -135,14 +138,18 @@ def _check_options(options: TabularOptions, target: str, names: Sequence[str]) -
                         f"the columns are {_listed(names)}",
                     )
                 )
-            elif column == target:
+            elif column in targets:
                 violations.append(FieldViolation(field, f"{column!r} is the target; leave it out"))
     if violations:
         raise InvalidArgument.of(violations, reason="UNKNOWN_COLUMN")
 
 
-def _select(split: str, table: pd.DataFrame, columns: list[str], target: str) -> pd.DataFrame:
-    wanted = [*columns, target]
+def _select(
+    split: str, table: pd.DataFrame, wanted: list[str], dividing: list[str]
+) -> pd.DataFrame:
+    """The wanted columns; those that only divide the training items may be absent elsewhere."""
+    if split != "train":
+        wanted = [name for name in wanted if name in table.columns or name not in dividing]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:
         raise InvalidArgument(
@@ -154,7 +161,9 @@ def _select(split: str, table: pd.DataFrame, columns: list[str], target: str) ->
     return table[wanted]
 
 
-def _target_block(column: pd.Series, name: str, target_type: str) -> TargetBlock:
+def _target_block(
+    column: pd.Series, name: str, target_type: str
+) -> CategoryBlock | RegressionBlock:
     if target_type == "auto":
         target_type = _infer_target_type(column, name)
     return CategoryBlock(name) if target_type == "category" else RegressionBlock(name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
+
+from seedbed_sdk.trainer import Hardware
 
 LITE = "efficientnet_lite0"
 TORCHVISION = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny")
@@ -18,6 +20,9 @@ NOTHING_PRETRAINED = (
 )
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PYRAMID_LEVELS = 4
+FROZEN_STAGES = 4
+TRAINED_LAYERS = ("upper", "all")
 
 
 @cache
@@ -39,6 +44,17 @@ def build(name: str, *, pretrained: bool, frozen: int = 0) -> nn.Module:
     if name not in TORCHVISION:
         raise ValueError(f"no backbone {name!r}; there are {', '.join((LITE, *TORCHVISION))}")
     return TorchvisionBackbone(name, pretrained=pretrained, frozen=frozen)
+
+
+def trainable(name: str, layers: str, hardware: Hardware) -> nn.Module:
+    """A backbone to be trained further: pretrained if its weights are here, as in an opened model
+    they need not be. `layers` is one of TRAINED_LAYERS: the first layers hardly change, and the
+    gradients through their large maps cost as much as all others."""
+    frozen = FROZEN_STAGES if layers == "upper" else 0
+    backbone = build(name, pretrained=name in available(), frozen=frozen)
+    if name == LITE and not hardware.accelerated:
+        cast(Any, backbone).freeze_large_depthwise()
+    return backbone
 
 
 def _lite(pretrained: bool, frozen: int) -> nn.Module:
@@ -99,11 +115,38 @@ class TorchvisionBackbone(nn.Module):
                 module.eval()
         return self
 
+    @cached_property
+    def pyramid_channels(self) -> tuple[int, ...]:
+        """Channels of what `pyramid` gives."""
+        with torch.no_grad():
+            return tuple(x.shape[3] for x in self.eval().pyramid(torch.zeros(1, 64, 64, 3)))
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        pixels = images.permute(0, 3, 1, 2)
-        mean, std = cast(torch.Tensor, self.mean), cast(torch.Tensor, self.std)
-        features: torch.Tensor = self.network((pixels - mean) / std)
+        features: torch.Tensor = self.network(self._normal(images))
         return features.flatten(1)
+
+    def pyramid(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The last output at each of the strides 4, 8, 16 and 32: [B, h, w, C]."""
+        x = self._normal(images)
+        found: list[torch.Tensor] = []
+        for stage in self._stages():
+            x = stage(x)
+            if found and found[-1].shape[2:] == x.shape[2:]:
+                found[-1] = x
+            else:
+                found.append(x)
+        return [x.permute(0, 2, 3, 1) for x in found[-PYRAMID_LEVELS:]]
+
+    def _normal(self, images: torch.Tensor) -> torch.Tensor:
+        mean, std = cast(torch.Tensor, self.mean), cast(torch.Tensor, self.std)
+        return (images.permute(0, 3, 1, 2) - mean) / std
+
+    def _stages(self) -> list[nn.Module]:
+        """The layers before pooling, in their order."""
+        features = getattr(self.network, "features", None)
+        if isinstance(features, nn.Sequential):
+            return list(features)
+        return [m for name, m in self.network.named_children() if name not in ("avgpool", "fc")]
 
 
 def _remove_classifier(network: Any) -> int:

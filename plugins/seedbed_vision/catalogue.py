@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
     from seedbed_sdk.learner import Learner
 
-TYPES = (("image",), ("category",))
+TYPES = (("image",), ("category", "multi_category", "regression"))
 TINY = 64
 RESOLUTIONS = (64, 96, 128, 160)
-FROZEN_STAGES = 4
 
 
 def architectures() -> list[Architecture]:
@@ -47,7 +46,7 @@ def architectures() -> list[Architecture]:
                 "flip": False,
             }
         ],
-        fits=_is_tiny,
+        fits=_is_small,
     )
     return [_frozen(names), _fine_tuned(names), scratch] if names else [scratch]
 
@@ -108,17 +107,17 @@ def _fine_tuned(names: tuple[str, ...]) -> Architecture:
             "resolution": Choices(RESOLUTIONS),
             "augmentation": FloatRange(0.0, 1.0),
             "flip": Choices((True, False)),
-            "trained_layers": Choices(("upper", "all")),
+            "trained_layers": Choices(backbones.TRAINED_LAYERS),
         },
         portfolio=[defaults, {**defaults, "resolution": 128, "epochs": 16}],
     )
 
 
-def _is_tiny(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG001
-    """Whether the training pictures are small."""
+def _is_small(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG001
+    """Whether the training pictures are tiny, or no photographs and so of the size that their block
+    made them."""
     (image,) = block.inputs
-    assert isinstance(image, ImageBlock)
-    return image.side <= TINY
+    return image.side <= TINY if isinstance(image, ImageBlock) else not image.natural
 
 
 def _build_frozen(blueprint: Blueprint) -> Trainer:
@@ -130,15 +129,11 @@ def _build_frozen(blueprint: Blueprint) -> Trainer:
 def _build_fine_tuned(blueprint: Blueprint) -> Trainer:
     import torch
 
-    from seedbed_vision.lite import LiteBackbone
-
     parameters = blueprint.parameters
-    name = str(parameters["backbone"])
     torch.manual_seed(blueprint.seed)
-    frozen = FROZEN_STAGES if parameters["trained_layers"] == "upper" else 0
-    backbone = backbones.build(name, pretrained=name in backbones.available(), frozen=frozen)
-    if isinstance(backbone, LiteBackbone) and not blueprint.hardware.accelerated:
-        backbone.freeze_large_depthwise()
+    backbone = backbones.trainable(
+        str(parameters["backbone"]), str(parameters["trained_layers"]), blueprint.hardware
+    )
     return _learner(blueprint, backbone, int(parameters["resolution"]), groups=[("head.", 3.0)])
 
 
@@ -147,17 +142,15 @@ def _build_small(blueprint: Blueprint) -> Trainer:
 
     from seedbed_vision.networks import SmallConvNet
 
-    (image,) = blueprint.block.inputs
-    assert isinstance(image, ImageBlock)
     torch.manual_seed(blueprint.seed)
     backbone = SmallConvNet(int(blueprint.parameters["width"]))
-    return _learner(blueprint, backbone, min(image.side, TINY), batch_size=64)
+    return _learner(blueprint, backbone, None, batch_size=64)
 
 
 def _learner(
     blueprint: Blueprint,
     backbone: nn.Module,
-    resolution: int,
+    resolution: int | None,
     *,
     groups: list[tuple[str, float]] | None = None,
     batch_size: int = 32,
@@ -165,10 +158,11 @@ def _learner(
     from seedbed_sdk.learner import Learner, LearnerConfig
     from seedbed_sdk.schedule import Schedule
     from seedbed_vision.augment import Augment
-    from seedbed_vision.networks import ImageClassifier
+    from seedbed_vision.networks import ImageClassifier, is_natural, label_smoothing
 
     parameters = blueprint.parameters
-    flip = bool(parameters["flip"])
+    natural = is_natural(blueprint.block)
+    flip = natural and bool(parameters["flip"])
     network = ImageClassifier(
         backbone,
         blueprint.block.target.output_size,
@@ -185,12 +179,12 @@ def _learner(
             weight_decay=float(parameters["weight_decay"]),
             batch_size=batch_size,
             predict_batch_size=64,
-            label_smoothing=0.1,
+            label_smoothing=label_smoothing(blueprint.block),
             averaging=0.99,
             schedule=Schedule(warmup_fraction=0.05, decay_fraction=0.8),
         ),
         hardware=blueprint.hardware,
         seed=blueprint.seed,
-        transform=Augment(resolution, flip, float(parameters["augmentation"])),
+        transform=Augment(resolution, flip, float(parameters["augmentation"])) if natural else None,
         groups=groups or [],
     )

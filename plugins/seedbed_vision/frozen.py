@@ -1,10 +1,8 @@
-"""A frozen backbone whose features are computed once a job, and a head that is trained on them."""
+"""A frozen backbone that is run over the pictures once, and a head trained on its features."""
 
 from __future__ import annotations
 
-import math
-import time
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -14,73 +12,61 @@ from torch import nn
 
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.learner import Learner, LearnerConfig
-from seedbed_sdk.trainer import Blueprint, Data, Interrupted, Run, SplitArrays
+from seedbed_sdk.trainer import Blueprint, Data, Run, SplitArrays
 from seedbed_vision import backbones
 from seedbed_vision.augment import resize
-from seedbed_vision.networks import FeatureHead
+from seedbed_vision.networks import FeatureHead, is_natural, label_smoothing
+from seedbed_vision.precompute import BATCH, features_of
 
 WEIGHTS = "classifier.safetensors"
-BATCH = 64
-SHARE_OF_TIME = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Features [N, views, F] of both splits. `rows` are the training items that were used: all,
-    unless the time left allows fewer."""
+class OnFrozenBackbone(ABC):
+    """A head that is trained on what a frozen backbone says of the picture and its mirror image,
+    and saved in one file with it.
 
-    train: Array
-    valid: Array
-    rows: Array
-
-
-class FrozenBackboneTrainer:
-    """Trains a head on the features of the picture and its mirror image.
-
-    All trials of a job with the same backbone, resolution and views share the features.
+    All trials with the same backbone, resolution and views share the features, also across jobs.
     """
+
+    features: str
 
     def __init__(self, blueprint: Blueprint) -> None:
         parameters = blueprint.parameters
         self.blueprint = blueprint
         self.resolution = int(parameters["resolution"])
-        self.flip = bool(parameters["flip"])
+        self.flip = bool(parameters["flip"]) and is_natural(blueprint.block)
         self.name = str(parameters["backbone"])
         self.device = torch.device(blueprint.hardware.device)
         self._backbone: nn.Module | None = None
-        classes = blueprint.block.target.output_size
-        size = feature_size(self.name)
         torch.manual_seed(blueprint.seed)
-        self.learner = Learner(
-            FeatureHead(size, classes, dropout=float(parameters["dropout"])),
-            blueprint.block,
-            LearnerConfig(
-                epochs=int(parameters["epochs"]),
-                learning_rate=float(parameters["learning_rate"]),
-                weight_decay=float(parameters["weight_decay"]),
-                batch_size=128,
-                label_smoothing=0.1,
-            ),
-            hardware=blueprint.hardware,
-            seed=blueprint.seed,
-        )
+        self.learner = self._make_learner()
+
+    @abstractmethod
+    def _make_learner(self) -> Learner:
+        """The learner of the head."""
+
+    @abstractmethod
+    def _encode(self, images: Array) -> dict[str, Array]:
+        """What the head takes, by name, for uint8 pictures [B, H, W, C]."""
 
     def fit(self, data: Data, run: Run) -> None:
-        """Computes the features unless another trial has, then trains the head."""
-        key = ("features", self.name, self.resolution, self.flip, self.device)
-        features = data.cached(key, lambda: self._compute(data, run))
-        target = data.train.target[features.rows]
+        """Computes the features unless that was done before, then trains the head."""
+        key = (self.features, self.name, self.resolution, self.flip)
+        features = features_of(data, run, key, self._encode, seed=self.blueprint.seed)
         self.learner.fit(
             Data(
-                SplitArrays({"features": features.train}, target),
-                SplitArrays({"features": features.valid}, data.valid.target),
+                SplitArrays(features.train, data.train.target[features.rows]),
+                SplitArrays(features.valid, data.valid.target),
             ),
             run,
         )
 
     def predict(self, inputs: Arrays) -> Array:
-        """Probabilities [N, classes] of uint8 pictures [N, H, W, 3]."""
-        return self.learner.predict({"features": self._features(inputs["image"])})
+        """Activated outputs [N, ...] of uint8 pictures [N, H, W, C]."""
+        images = inputs["image"]
+        starts = range(0, max(1, len(images)), BATCH)
+        parts = [self.learner.predict(self._encode(images[i : i + BATCH])) for i in starts]
+        return np.concatenate(parts)
 
     def save(self, folder: Path) -> None:
         """Writes backbone and head into one file."""
@@ -103,43 +89,44 @@ class FrozenBackboneTrainer:
             self._backbone = network.to(self.device).eval()
         return self._backbone
 
-    def _compute(self, data: Data, run: Run) -> Features:
-        images = data.train.inputs["image"]
-        began = time.monotonic()
-        first = self._features(images[:BATCH])
-        each = (time.monotonic() - began) / len(first)
-        rows = self._affordable(len(images), each, run)
-        run.log(f"running {self.name} over {len(rows) + len(data.valid)} pictures once")
-        rest = self._features(images[rows[BATCH:]], run)
-        train = np.concatenate([first, rest]) if len(rest) else first
-        return Features(train, self._features(data.valid.inputs["image"], run), rows)
+    def _views(self, images: Array) -> list[torch.Tensor]:
+        """The pictures as the backbone takes them, and mirrored where that is wanted."""
+        pixels = resize(torch.tensor(images, device=self.device), self.resolution)
+        return [pixels, pixels.flip(2)] if self.flip else [pixels]
 
-    def _affordable(self, count: int, seconds_each: float, run: Run) -> Array:
-        """The training items there is time for: the first batch, which was done to measure, and a
-        random choice of the others."""
-        seconds = run.seconds_left() * SHARE_OF_TIME
-        if math.isinf(seconds) or seconds_each * count <= seconds:
-            return np.arange(count)
-        wanted = max(BATCH, int(seconds / seconds_each))
-        run.log(f"time allows {wanted} of {count} pictures")
-        others = np.random.default_rng(self.blueprint.seed).permutation(np.arange(BATCH, count))
-        return np.concatenate([np.arange(min(BATCH, count)), others[: wanted - BATCH]])
 
-    def _features(self, images: Array, run: Run | None = None) -> Array:
-        """[N, views, F] as float32; raises Interrupted where the run is to stop."""
+class FrozenBackboneTrainer(OnFrozenBackbone):
+    """A linear head on the pooled features."""
+
+    features = "features"
+
+    def _make_learner(self) -> Learner:
+        parameters, block = self.blueprint.parameters, self.blueprint.block
+        head = FeatureHead(
+            feature_size(self.name),
+            block.target.output_size,
+            dropout=float(parameters["dropout"]),
+        )
+        return Learner(
+            head,
+            block,
+            LearnerConfig(
+                epochs=int(parameters["epochs"]),
+                learning_rate=float(parameters["learning_rate"]),
+                weight_decay=float(parameters["weight_decay"]),
+                batch_size=128,
+                label_smoothing=label_smoothing(block),
+            ),
+            hardware=self.blueprint.hardware,
+            seed=self.blueprint.seed,
+        )
+
+    def _encode(self, images: Array) -> dict[str, Array]:
+        """`features` float32 [B, views, F]."""
         network = self._network()
-        parts = []
         with torch.inference_mode():
-            for start in range(0, len(images), BATCH):
-                if run is not None and run.should_stop():
-                    raise Interrupted("stopped while the features were computed")
-                batch = torch.from_numpy(images[start : start + BATCH]).to(self.device)
-                pixels = resize(batch, self.resolution)
-                views = [pixels, pixels.flip(2)] if self.flip else [pixels]
-                parts.append(torch.stack([network(view) for view in views], dim=1).cpu())
-        if not parts:
-            return np.zeros((0, 1 + self.flip, feature_size(self.name)), dtype=np.float32)
-        return torch.cat(parts).float().numpy()
+            features = torch.stack([network(view) for view in self._views(images)], dim=1)
+        return {"features": features.float().cpu().numpy()}
 
 
 def feature_size(name: str) -> int:

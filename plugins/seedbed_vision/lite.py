@@ -9,6 +9,7 @@ published, 220 so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -124,6 +125,7 @@ class LiteBackbone(nn.Module):
     """
 
     feature_size = 1280
+    pyramid_channels = (24, 40, 112, 320)
 
     def __init__(self, source: Any, frozen: int = 0) -> None:
         super().__init__()
@@ -148,10 +150,24 @@ class LiteBackbone(nn.Module):
                 unit.gamma.requires_grad_(False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        *_, last = self.outputs(images)
+        return last.mean((1, 2))
+
+    def outputs(self, images: torch.Tensor) -> Iterator[torch.Tensor]:
+        """What each stage puts out, [B, h, w, C]."""
         x = (images - PIXEL_MEAN) / PIXEL_SCALE
-        with torch.no_grad():
-            for stage in self.stages[: self.frozen]:
+        for index, stage in enumerate(self.stages):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and index >= self.frozen):
                 x = stage(x)
-        for stage in self.stages[self.frozen :]:
-            x = stage(x)
-        return x.mean((1, 2))
+            yield x
+
+    def pyramid(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The last output at each of the strides 4, 8, 16 and 32, before the layer that widens for
+        classification: [B, h, w, C]."""
+        found: list[torch.Tensor] = []
+        for _, x in zip(self.stages[:-1], self.outputs(images), strict=False):
+            if found and found[-1].shape[1:3] == x.shape[1:3]:
+                found[-1] = x
+            else:
+                found.append(x)
+        return found[-len(self.pyramid_channels) :]

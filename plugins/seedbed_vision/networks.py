@@ -1,4 +1,4 @@
-"""Networks from pictures to logits."""
+"""Networks from pictures to classes and numbers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,43 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.learner import Batch
 from seedbed_vision.augment import resize
 
+SMOOTHING = 0.1
+
+
+def is_natural(block: DataBlock) -> bool:
+    """Whether all pictures may be mirrored, cropped and coloured differently."""
+    return all(part.natural for part in block.inputs)
+
+
+def label_smoothing(block: DataBlock) -> float:
+    """For one class out of several; the other targets have no labels to smooth."""
+    return SMOOTHING if block.target.type == "category" else 0.0
+
 
 class ImageClassifier(nn.Module):
-    """A backbone and a linear head. `image` uint8 [B, H, W, 3], or float at `resolution` already
-    from augmentation, to logits [B, classes]. When it does not train and `flip` is set, the logits
-    are the mean over the picture and its mirror image."""
+    """A backbone and a linear head. `image` uint8 [B, H, W, C], or float in the working size
+    already from augmentation, to raw outputs [B, outputs]. When it does not train and `flip` is
+    set, these are the mean over the picture and its mirror image."""
 
     def __init__(
-        self, backbone: nn.Module, classes: int, resolution: int, *, dropout: float, flip: bool
+        self,
+        backbone: nn.Module,
+        outputs: int,
+        resolution: int | None,
+        *,
+        dropout: float,
+        flip: bool,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.resolution = resolution
         self.dropout = nn.Dropout(dropout)
         self.flip = flip
-        self.head = nn.Linear(cast(int, backbone.feature_size), classes)
+        self.head = nn.Linear(cast(int, backbone.feature_size), outputs)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 

@@ -1,24 +1,30 @@
-"""The task of classifying pictures."""
+"""The tasks that predict classes or a number for each picture."""
 
 from __future__ import annotations
 
-import difflib
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-import pandas as pd
-
-from seedbed_sdk.blocks import CategoryBlock, ImageBlock
+from seedbed_sdk.blocks import (
+    CategoryBlock,
+    ImageBlock,
+    MultiCategoryBlock,
+    RegressionBlock,
+    TargetBlock,
+)
 from seedbed_sdk.datablock import DataBlock
-from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
+from seedbed_sdk.dataset import Dataset, FileRef
 from seedbed_sdk.errors import InvalidArgument
-from seedbed_sdk.splitters import RandomSplitter
+from seedbed_sdk.items import items_from
+from seedbed_sdk.splitters import choose_splitter
 from seedbed_sdk.task import Task, TaskOptions
 from seedbed_vision import backbones
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 IMAGE = "image"
-LABEL = "label"
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
-NAMED_SHARE = 0.5
+COMPARED = 20
 
 
 class ImageClassification(Task[TaskOptions]):
@@ -34,104 +40,110 @@ class ImageClassification(Task[TaskOptions]):
     options = TaskOptions
     input_types: ClassVar[tuple[str, ...]] = ("image",)
     target_types: ClassVar[tuple[str, ...]] = ("category",)
-    layouts: ClassVar[tuple[str, ...]] = ("class_folders", "image_table")
+    layouts: ClassVar[tuple[str, ...]] = ("class_folders", "file_table")
+    contents: ClassVar[tuple[str, ...]] = ("image",)
 
     def data_block(self, dataset: Dataset, target: str, options: TaskOptions) -> DataBlock:
+        items = items_from(dataset, target, column=IMAGE)
+        column = _only(
+            items.targets, "one class is predicted here; name one, or use the task image_multilabel"
+        )
+        return _of_pictures(items.splits, CategoryBlock(column), options)
+
+
+class ImageMultilabel(Task[TaskOptions]):
+    """Any number of classes for each picture."""
+
+    name: ClassVar[str] = "image_multilabel"
+    title: ClassVar[str] = "Several labels for an image"
+    description: ClassVar[str] = (
+        "Predicts which of several labels apply to each picture. Reads a table that names files, "
+        "with a column of labels with | or , or ; between them, or a column of 0 and 1 for each "
+        "label (target `a,b,c`); or folders named after labels, where a picture lies in the folder "
+        "of each label it has, under the same file name."
+    )
+    options = TaskOptions
+    input_types: ClassVar[tuple[str, ...]] = ("image",)
+    target_types: ClassVar[tuple[str, ...]] = ("multi_category",)
+    layouts: ClassVar[tuple[str, ...]] = ("class_folders", "file_table")
+    contents: ClassVar[tuple[str, ...]] = ("image",)
+
+    def data_block(self, dataset: Dataset, target: str, options: TaskOptions) -> DataBlock:
+        items = items_from(dataset, target, column=IMAGE)
+        splits = items.splits
         if dataset.layout == "class_folders":
-            if target not in ("", LABEL):
-                raise InvalidArgument(
-                    "job.target",
-                    f"{target!r} is no column: the classes are the names of the pictures' folders; "
-                    "leave the target empty",
-                    reason="UNKNOWN_COLUMN",
-                )
-            items = {split: _by_folder(data) for split, data in dataset.splits.items()}
-        else:
-            items = _by_table(dataset, target)
-        images = ImageBlock(IMAGE)
-        images.fit(items["train"])
-        notes = () if backbones.available() else (backbones.NOTHING_PRETRAINED,)
-        return DataBlock(
-            inputs=[images],
-            target=CategoryBlock(LABEL),
-            items=items,
-            splitter=RandomSplitter(options.valid_fraction, options.test_fraction),
-            max_bad_fraction=options.max_bad_fraction,
-            notes=notes,
-        )
+            (label,) = items.targets
+            splits = {split: _merged(frame, label) for split, frame in splits.items()}
+        return _of_pictures(splits, MultiCategoryBlock(items.targets), options)
 
 
-def _by_folder(split: DataSplit) -> pd.DataFrame:
-    files = list(split.files)
-    frame = pd.DataFrame({IMAGE: pd.Series(files, dtype=object)})
-    frame[LABEL] = [file.path.parent.name for file in files]
-    return frame
+class ImageRegression(Task[TaskOptions]):
+    """A number for each picture, from a table that names files."""
 
-
-def _by_table(dataset: Dataset, target: str) -> dict[str, pd.DataFrame]:
-    train = dataset.splits["train"]
-    assert train.table is not None
-    column = _file_column(train)
-    others = [str(name) for name in train.table.columns if name != column]
-    target = _target_column(target, others)
-    return {
-        split: _named_files(split, data, column, target) for split, data in dataset.splits.items()
-    }
-
-
-def _file_column(split: DataSplit) -> str:
-    """The column most of whose values name files of the dataset."""
-    assert split.table is not None
-    names = {file.name for file in split.files} | {file.path.name for file in split.files}
-    for column in split.table.columns:
-        values = split.table[column].dropna().astype(str)
-        if len(values) and values.isin(names).mean() > NAMED_SHARE:
-            return str(column)
-    raise InvalidArgument(
-        "job.dataset",
-        f"no column of {', '.join(map(str, split.table.columns))} names files of the dataset",
-        reason="NO_FILE_COLUMN",
+    name: ClassVar[str] = "image_regression"
+    title: ClassVar[str] = "A number from an image"
+    description: ClassVar[str] = (
+        "Predicts a number for each picture, such as an age or a count, with an interval. Reads a "
+        "table with a column of file names beside the pictures and a column of numbers."
     )
+    options = TaskOptions
+    input_types: ClassVar[tuple[str, ...]] = ("image",)
+    target_types: ClassVar[tuple[str, ...]] = ("regression",)
+    layouts: ClassVar[tuple[str, ...]] = ("file_table",)
+    contents: ClassVar[tuple[str, ...]] = ("image",)
+
+    def data_block(self, dataset: Dataset, target: str, options: TaskOptions) -> DataBlock:
+        items = items_from(dataset, target, column=IMAGE)
+        column = _only(items.targets, "one number is predicted; name one column")
+        return _of_pictures(items.splits, RegressionBlock(column), options)
 
 
-def _target_column(target: str, columns: list[str]) -> str:
-    if not target and len(columns) == 1:
-        return columns[0]
-    if not target:
-        found = [name for name in columns if name.lower() in (LABEL, "class", "target", "category")]
-        if len(found) == 1:
-            return found[0]
-    if target in columns:
-        return target
-    close = difflib.get_close_matches(target, columns, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    given = f"no column {target!r}" if target else "several columns could be the class"
-    raise InvalidArgument(
-        "job.target", f"{given}; there are {', '.join(columns)}{hint}", reason="UNKNOWN_COLUMN"
-    )
-
-
-def _named_files(split: str, data: DataSplit, column: str, target: str) -> pd.DataFrame:
-    assert data.table is not None
-    missing = [name for name in (column, target) if name not in data.table.columns]
-    if missing:
+def _only(targets: tuple[str, ...], otherwise: str) -> str:
+    if len(targets) > 1:
         raise InvalidArgument(
-            "job.dataset",
-            f"the table of the {split} split lacks {', '.join(map(repr, missing))}; "
-            f"it has {', '.join(map(str, data.table.columns))}",
-            reason="UNKNOWN_COLUMN",
+            "job.target",
+            f"{', '.join(targets)} are several columns; {otherwise}",
+            reason="SEVERAL_TARGETS",
         )
-    by_name = {file.path.name: file for file in data.files}
-    by_name.update({file.name: file for file in data.files})
-    names = data.table[column].astype(str)
-    files = [by_name.get(name, _absent(name)) for name in names]
-    frame = pd.DataFrame({IMAGE: pd.Series(files, dtype=object)})
-    frame[LABEL] = data.table[target].to_numpy()
-    return frame
+    return targets[0]
 
 
-def _absent(name: str) -> FileRef:
-    def read() -> bytes:
-        raise FileNotFoundError(2, "no such file in the dataset", name)
+def _of_pictures(
+    splits: Mapping[str, pd.DataFrame], target: TargetBlock, options: TaskOptions
+) -> DataBlock:
+    images = ImageBlock(IMAGE)
+    images.fit(splits["train"])
+    return DataBlock(
+        inputs=[images],
+        target=target,
+        items=splits,
+        splitter=choose_splitter(options),
+        max_bad_fraction=options.max_bad_fraction,
+        notes=() if backbones.available() else (backbones.NOTHING_PRETRAINED,),
+    )
 
-    return FileRef(name, read)
+
+def _merged(items: pd.DataFrame, label: str) -> pd.DataFrame:
+    """One item for each file name, with the labels of all folders it lies in.
+
+    Raises InvalidArgument where files of one name are different pictures.
+    """
+    import pandas as pd
+
+    places: dict[str, list[FileRef]] = {}
+    labels: dict[str, list[str]] = {}
+    for file, found in zip(items[IMAGE], items[label], strict=True):
+        places.setdefault(file.path.name, []).append(file)
+        labels.setdefault(file.path.name, []).append(found)
+    repeated = [files for files in places.values() if len(files) > 1]
+    for first, second, *_ in repeated[:COMPARED]:
+        if first.read() != second.read():
+            raise InvalidArgument(
+                "job.dataset",
+                f"{first.name} and {second.name} are different pictures of the same name; a "
+                "picture with several labels lies in the folder of each under one name; give "
+                "others different names, or use the task image_classification",
+                reason="AMBIGUOUS_NAMES",
+            )
+    images = pd.Series([files[0] for files in places.values()], dtype=object)
+    return pd.DataFrame({IMAGE: images, label: pd.Series(list(labels.values()), dtype=object)})

@@ -34,6 +34,18 @@ log = structlog.get_logger()
     multiple=True,
     help="A folder whose files datasets may name by path; may be repeated.",
 )
+@click.option(
+    "--allow-scheme",
+    multiple=True,
+    help="A scheme of URIs that datasets may have, such as https or s3; may be repeated.",
+)
+@click.option(
+    "--allow-private-addresses",
+    is_flag=True,
+    default=None,
+    help="Let URIs name hosts that are not on the public internet.",
+)
+@click.option("--fetch-timeout", type=float, help="Seconds that fetching remote data may take.")
 @click.option("--workers", type=int, help="Jobs that run at once without an accelerator.")
 @click.option("--devices", help="`auto`, `cpu`, or accelerators such as `cuda:0,cuda:1`.")
 @click.option("--idle-exit", type=float, help="Exit after so many seconds without work.")

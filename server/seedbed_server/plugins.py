@@ -8,8 +8,7 @@ from typing import Any
 import structlog
 
 from seedbed_sdk import registry
-from seedbed_sdk.blocks import INPUT_BLOCKS, TARGET_BLOCKS
-from seedbed_sdk.metrics import METRICS
+from seedbed_sdk.blocks.base import TargetBlock
 from seedbed_sdk.registry import Registry
 from seedbed_sdk.space import domain_to_dict
 from seedbed_sdk.task import Task
@@ -30,8 +29,9 @@ def describe() -> dict[str, Any]:
 
 def _describe_task(task: Task[Any], loaded: Registry) -> dict[str, Any]:
     package = loaded.packages[task.name]
-    targets = [TARGET_BLOCKS[t] for t in task.target_types if t in TARGET_BLOCKS]
-    metrics = [m for m in METRICS.values() if set(m.target_types) & set(task.target_types)]
+    blocks = [loaded.blocks[t] for t in task.target_types if t in loaded.blocks]
+    targets = [block for block in blocks if issubclass(block, TargetBlock)]
+    metrics = list(dict.fromkeys(m for t in targets for m in loaded.metrics_of(t)))
     return {
         "name": task.name,
         "title": task.title,
@@ -57,7 +57,8 @@ def _describe_task(task: Task[Any], loaded: Registry) -> dict[str, Any]:
         "prediction_kinds": list(dict.fromkeys(t.prediction_kind for t in targets)),
         "package": package.name,
         "package_version": package.version,
-        "input_types": [t for t in task.input_types if t in INPUT_BLOCKS],
+        "input_types": [t for t in task.input_types if t in loaded.blocks],
         "target_types": list(task.target_types),
         "layouts": list(task.layouts),
+        "contents": list(task.contents),
     }

@@ -16,7 +16,7 @@ from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.server import Server
 from seedbed_server.api.watching import Watching
 from seedbed_server.catalogue import Catalogue
-from seedbed_server.data.references import Policy
+from seedbed_server.data.sources import SCHEMES, Policy
 from seedbed_server.executors.call_pool import CallPool
 from seedbed_server.executors.calls import CALLS
 from seedbed_server.executors.dispatcher import Dispatcher, make_slots
@@ -24,7 +24,7 @@ from seedbed_server.executors.hardware import cpu_count
 from seedbed_server.jobs.values import INTERRUPTED
 from seedbed_server.serving.front import PredictionFront
 from seedbed_server.settings import Settings
-from seedbed_server.store import Files, Store
+from seedbed_server.store import Files, PreparedStore, Store
 from seedbed_server.store.values import now
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class Service:
             ThreadPoolExecutor(16, thread_name_prefix="blocking")
         )
         store = Store(self._files.database_url)
-        await asyncio.to_thread(_recover, store, self._files)
+        await asyncio.to_thread(_recover, store, self._files, self._settings)
         self._rooms = _build_rooms(self._settings, self._files, store)
         self._server = Server(self._rooms, self._activity)
         await self._server.start(self._settings.address)
@@ -130,7 +130,7 @@ class Service:
             self._failed.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended"))
 
 
-def _recover(store: Store, files: Files) -> None:
+def _recover(store: Store, files: Files, settings: Settings) -> None:
     store.migrate()
     requeued = store.jobs.requeue_active(INTERRUPTED)
     for upload in store.uploads.drop_unfinished(now() - UPLOADS_KEPT):
@@ -141,12 +141,21 @@ def _recover(store: Store, files: Files) -> None:
         models=store.models.folders(),
         jobs=store.jobs.unfinished(),
     )
+    PreparedStore(files.prepared, settings.prepared_limit_bytes).sweep()
     if requeued:
         log.info("jobs_requeued", jobs=list(requeued))
 
 
 def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
-    policy = Policy(allowed_roots=settings.allow_root, uploads=files.uploads)
+    policy = Policy(
+        allowed_roots=settings.allow_root,
+        uploads=files.uploads,
+        allowed_schemes=tuple(dict.fromkeys((*SCHEMES, *settings.allow_scheme))),
+        allow_private_addresses=settings.allow_private_addresses,
+        remote_cache=files.cache / "remote",
+        max_remote_cache_bytes=settings.max_remote_cache_bytes,
+        fetch_seconds=settings.fetch_timeout,
+    )
     calls = CallPool({**CALLS, **settings.calls}, threads=cpu_count())
     watching = Watching(store)
     return Rooms(
@@ -157,7 +166,13 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
         calls=calls,
         catalogue=Catalogue(calls, files.cache),
         dispatcher=Dispatcher(
-            store, files, driver=settings.driver, policy=policy, notify=watching.notify
+            store,
+            files,
+            driver=settings.driver,
+            policy=policy,
+            prepared_limit_bytes=settings.prepared_limit_bytes,
+            memory_limit_bytes=settings.memory_limit_bytes,
+            notify=watching.notify,
         ),
         watching=watching,
         predictions=PredictionFront(calls, store, files, timeout=settings.predict_timeout),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, field_validator
@@ -31,6 +31,24 @@ class Settings(BaseSettings):
     allow_root: tuple[Path, ...] = Field(
         (), description="Folders whose files datasets may name by path; none forbids paths."
     )
+    allow_scheme: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*$")], ...] = Field(
+        (),
+        description="Schemes of URIs that datasets may have, besides `file` and `sample`: `https`, "
+        "`http`, `s3`, `gs`, `sqlite`, `postgresql`, `mysql`, or one that a plugin reads.",
+    )
+    allow_private_addresses: bool = Field(
+        False,
+        description="Let URIs name hosts that are not on the public internet, such as those of an "
+        "in-house network; every user can then see what this server can reach.",
+    )
+    fetch_timeout: float = Field(
+        600.0, gt=0, description="Seconds that fetching one source of remote data may take."
+    )
+    max_remote_cache_bytes: int = Field(
+        50 * 10**9,
+        ge=0,
+        description="Size above which remote data that nobody used for a day is thrown away.",
+    )
     workers: int = Field(
         1, ge=1, description="Jobs that run at once where there is no accelerator."
     )
@@ -52,6 +70,17 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(
         10 * 2**30, ge=1, description="Largest file that may be uploaded."
+    )
+    prepared_limit_bytes: int = Field(
+        0,
+        ge=0,
+        description="What prepared data of earlier jobs may take on the disk; the least recently "
+        "used goes first. 0 is 20 GB, or a fifth of the space if that is less.",
+    )
+    memory_limit_bytes: int = Field(
+        2 * 2**30,
+        ge=1,
+        description="Largest prepared data that a job holds in memory; larger data stays in files.",
     )
     call_timeout: float = Field(
         120.0, gt=0, description="Seconds that reading or checking a dataset may take."

@@ -68,7 +68,7 @@ def test_a_killed_server_is_started_again_and_the_job_goes_on(
     table = write_table(tmp_path / "table.csv")
     with seedbed.connect(data_dir=data_dir) as client:
         # LightGBM's threads crawl on a machine that is busy with other tests.
-        space = {"architecture": ["linear", "mlp"]}
+        space = {"architecture": ["linear", "tabm"]}
         job = client.train(
             *("tabular", table), target="label", budget="4trials", search_space=space, detach=True
         )

@@ -52,8 +52,8 @@ def test_json_lines_keep_their_types(tmp_path: Path) -> None:
         ("a.csv", b'age,city\n1,"x"y\n', "a.csv, line 2: "),
         ("a.jsonl", b'{"age": 1}\n{"age"\n', "a.jsonl, line 2: "),
         ("a.jsonl", b"[1]\n", "a.jsonl, line 1: must be a JSON object of column to value"),
-        ("a.xlsx", b"x", "can be predicted from .csv, .tsv, .jsonl and pictures"),
-        ("a.png", b"x", "the model reads age, city, not pictures: give a CSV file"),
+        ("a.xlsx", b"x", "can be predicted from .csv, .tsv, .jsonl, pictures and sounds"),
+        ("a.png", b"x", "the model reads age, city, not files: give a CSV file"),
     ],
 )
 def test_says_what_is_wrong_with_a_file(
@@ -112,7 +112,7 @@ def test_predictions_are_written_in_fixed_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("out.parquet", "--output: must end in .csv or .jsonl, got 'out.parquet'"),
+        ("out.parquet", "--output: must end in .csv or .jsonl, or be a folder, got 'out.parquet'"),
         ("none/out.csv", "--output: there is no folder"),
     ],
 )

@@ -29,7 +29,7 @@ TASKS = [
         "name": "image_classification",
         "input_types": ["image"],
         "target_types": ["category"],
-        "layouts": ["class_folders", "image_table"],
+        "layouts": ["class_folders", "file_table"],
     },
     {
         "name": "text_classification",
@@ -70,6 +70,11 @@ def kinds(found: Mapping[str, Any]) -> list[str]:
 def about(found: Mapping[str, Any], kind: str) -> dict[str, str]:
     (finding,) = [f for f in found["findings"] if f["kind"] == kind]
     return dict(finding)
+
+
+def guessed(found: Mapping[str, Any]) -> dict[str, str]:
+    assert all(guess["why"] and guess["overrule"] for guess in found["guesses"])
+    return {guess["what"]: guess["value"] for guess in found["guesses"]}
 
 
 def of_frame(
@@ -128,7 +133,7 @@ def test_a_table(root: Path, look: Inspect) -> None:
     assert first["joined"].isoformat() == "2024-01-05T00:00:00+00:00"
     assert found["samples"][2]["joined"] is None
     assert found["tasks"] == ["tabular"]
-    assert about(found, "target_guessed")["subject"] == "income"
+    assert guessed(found)["target"] == "income"
     severities = [finding["severity"] for finding in found["findings"]]
     assert severities == sorted(severities, key=["ERROR", "WARNING", "INFO"].index)
 
@@ -141,8 +146,8 @@ def test_guesses_the_target_and_says_so(columns: tuple[str, ...], target: str) -
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in columns})
     found = of_frame(frame, target="")
     assert found["target"] == target
-    assert about(found, "target_guessed")["severity"] == "INFO"
-    assert "target_guessed" not in kinds(of_frame(frame, target=target))
+    assert guessed(found)["target"] == target
+    assert "target" not in guessed(of_frame(frame, target=target))
 
 
 def test_an_unknown_target(root: Path, look: Inspect) -> None:
@@ -187,7 +192,7 @@ def test_a_table_of_pictures(root: Path, look: Inspect) -> None:
     for name in ("a.png", "b.png"):
         write(root / "d" / name, picture())
     found = look(root / "d")
-    assert (found["layout"], found["target"]) == ("image_table", "kind")
+    assert (found["layout"], found["target"]) == ("file_table", "kind")
     assert found["samples"][0] == {"file": "a.png", "kind": "cat", "image": picture()}
     assert found["samples"][2] == {"file": "gone.png", "kind": "dog"}
     assert found["tasks"] == ["image_classification"]

@@ -13,7 +13,7 @@ import pytest
 from seedbed_sdk.dataset import Dataset
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data import reading, references
-from seedbed_server.data.image_tables import FileNames, find_file_column
+from seedbed_server.data.file_tables import FileNames, find_file_column
 from seedbed_server.data.references import DataSource, Policy
 from tests.data.conftest import picture, write
 
@@ -225,8 +225,6 @@ def test_a_file_that_is_too_large_or_gone_is_an_error_of_that_file(
 @pytest.mark.parametrize(
     "files",
     [
-        ("images/1.jpg", "images/2.jpg", "masks/1.png", "masks/2.png"),
-        ("cat/1.wav", "dog/2.wav"),
         ("1.jpg", "2.jpg"),
         ("cat/1.jpg", "dog/2.jpg", "3.jpg"),
         ("notes/1.txt", "notes/2.txt"),
@@ -254,7 +252,7 @@ def test_a_table_that_names_files(root: Path, load: Load, form: str) -> None:
     table = "id,file,label\n1,a.jpg,cat\n2,gone.jpg,dog\n3,b.jpg,dog\n"
     files = {"labels.csv": table, **pictures("images/a.jpg", "images/b.jpg", "images/unused.jpg")}
     dataset = load(placed(root, form, files))
-    assert dataset.layout == "image_table"
+    assert dataset.layout == "file_table"
     found = dataset.splits["train"].table
     assert found is not None
     assert found["file"].tolist() == ["images/a.jpg", "gone.jpg", "images/b.jpg"]
@@ -272,7 +270,7 @@ def test_tables_for_each_split(root: Path, load: Load, form: str) -> None:
         **pictures("train/1.jpg", "train/2.jpg", "test/3.jpg"),
     }
     dataset = load(placed(root, form, files))
-    assert dataset.layout == "image_table"
+    assert dataset.layout == "file_table"
     assert names(dataset) == ["train/1.jpg", "train/2.jpg"]
     assert names(dataset, "test") == ["test/3.jpg"]
     table = dataset.splits["test"].table
@@ -285,7 +283,7 @@ def test_a_table_beside_a_folder_as_sources_of_their_own(root: Path, load: Load)
         write(root / name)
     table = write(root / "t.csv", "path,label\nx/1.jpg,cat\n/home/me/y/2.jpg,dog\n")
     dataset = load(root / "pictures", table)
-    assert (dataset.layout, names(dataset)) == ("image_table", ["x/1.jpg", "y/2.jpg"])
+    assert (dataset.layout, names(dataset)) == ("file_table", ["x/1.jpg", "y/2.jpg"])
     other = write(root / "other.csv", "a,b\n8,x\n9,y\n")
     error = refusal(load, root / "pictures", other)
     assert error.violations[0].field == "dataset.sources[1].uri"

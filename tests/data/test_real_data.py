@@ -67,5 +67,22 @@ def test_sms(shared_data: Path) -> None:
 
 def test_camvid(shared_data: Path) -> None:
     dataset = load(shared_data, ("camvid-240x180.zip", ""))
-    assert dataset.layout == "files"
+    assert dataset.layout == "image_masks"
     assert {s: len(d.files) for s, d in dataset.splits.items()} == {"train": 320, "test": 120}
+    table = dataset.splits["test"].table
+    assert table is not None
+    assert table.shape == (60, 2)
+
+
+def test_spoken_digits(shared_data: Path) -> None:
+    dataset = load(shared_data, ("spoken-digits.zip", ""))
+    assert (dataset.layout, dataset.content) == ("class_folders", "audio")
+    assert {s: len(d.files) for s, d in dataset.splits.items()} == {"train": 1200, "test": 300}
+
+
+def test_movielens(shared_data: Path) -> None:
+    names = [("movielens-train.csv", ""), ("movielens-movies.csv", "")]
+    dataset = load(shared_data, *names, ("movielens-test.csv", "test"))
+    assert dataset.layout == "table"
+    assert list(dataset.splits) == ["train", "test"]
+    assert {role: len(table) for role, table in dataset.tables.items()} == {"items": 9742}

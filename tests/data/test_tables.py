@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.readers import Reader
 from seedbed_server.data.delimited import DELIMITERS, MISSING
 from seedbed_server.data.references import Policy
-from seedbed_server.data.tables import read_table
+from seedbed_server.data.tables import is_table, read_table
 
 FIELD = "dataset.sources[2].uri"
 POLICY = Policy((), Path("/nowhere"))
@@ -38,6 +40,10 @@ def refusal(data: bytes | str | Path, name: str = "x.csv", policy: Policy = POLI
     text = caught.value.violations[0].description
     assert text.startswith(f"{name} ")
     return text.removeprefix(f"{name} ")
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.Codec("zstd").compress(data, asbytes=True))
 
 
 def cells(frame: pd.DataFrame) -> dict[str, list[object]]:
@@ -132,7 +138,12 @@ def test_utf_8_is_checked_across_pieces() -> None:
         (b"a, a\n1,2\n", "has several columns named 'a'"),
         (b"a,b\n1,\0\n", "holds binary data: a NUL byte at offset 6 (line 2)"),
         (
-            "a,b\n1,é\n".encode("latin-1"),
+            "a,b\n1,é\n".encode() + b"2,\xe9\n",
+            "is not UTF-8 throughout: byte 0xE9 at offset 11 (line 3) is not, and other lines are, "
+            "so that it mixes encodings; write that line anew, and save all of it as UTF-8",
+        ),
+        (
+            b"a,b\n\x01,\xe9\n",
             "is not UTF-8: byte 0xE9 at offset 6 (line 2); convert it to UTF-8, for example with "
             "iconv -f WINDOWS-1252 -t UTF-8",
         ),
@@ -157,7 +168,9 @@ def test_refuses_too_many_columns() -> None:
 
 def test_refuses_too_many_values_and_bytes() -> None:
     small = replace(POLICY, max_table_bytes=1000)
-    assert "has about 500 values; at most 250 are read" in refusal(",\n" * 250, policy=small)
+    assert "has more than 250 values, which are the most that are read" in refusal(
+        ",\n" * 250, policy=small
+    )
     text = refusal("a,b\n" * 300, policy=small)
     assert text == "has 1,200 bytes; tables of at most 1,000 are read"
 
@@ -205,6 +218,99 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
             assert len(read(data, name)) > 0
         except InvalidArgument as error:
             assert error.message.startswith(f"{FIELD}: {name} ")
+
+
+def read_as(frame: pd.DataFrame) -> tuple[str, str]:
+    return frame.attrs["read_as"]["delimiter"], frame.attrs["read_as"]["encoding"]
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "shown"),
+    [
+        ("name,ort\nMüller,Köln\n", "cp1252", "windows-1252"),
+        ("a,b\n1,é\n", "latin-1", "windows-1252"),
+        ("price,x\n“5 €”,a\n‘7 €’,b\n", "cp1252", "windows-1252"),
+        ("miasto,a\nŁódź,1\nKraków,2\nGdańsk,3\nWrocław,4\n", "cp1250", "windows-1250"),
+        ("город,имя\nМосква,Иван\nСанкт-Петербург,Пётр\n", "cp1251", "windows-1251"),
+        ("город,имя\nМосква,Иван\nСанкт-Петербург,Пётр\n", "koi8_r", "koi8-r"),
+        ("πόλη,a\nΑθήνα,1\nΘεσσαλονίκη,2\nΠάτρα,3\n", "cp1253", "windows-1253"),
+        ("都市,名前\n東京,田中さんはいい人です\n大阪,山本\n", "shift_jis", "shift-jis"),
+        ("城市,名字\n北京,王小明\n广州,我们今天去学校\n", "gb18030", "gb18030"),
+        ("도시,이름\n서울,김철수\n부산,이영희입니다\n", "euc_kr", "euc-kr"),
+        ("naïve,größe\né,1\n", "utf-16-le", "utf-16-le"),
+        ("naïve,größe\né,1\n", "utf-16-be", "utf-16-be"),
+        ("naïve,größe\né,1\n", "utf-8", "utf-8"),
+    ],
+)
+def test_finds_the_encoding(text: str, codec: str, shown: str) -> None:
+    frame = read(text.encode(codec))
+    assert read_as(frame) == ("comma", shown)
+    assert cells(frame) == cells(read(text))
+
+
+def test_an_encoding_is_read_across_pieces() -> None:
+    text = "Straße,b\n" + "Müller,é\n" * 200_000
+    frame = read(text.encode("cp1252"))
+    assert frame["b"].tolist() == ["é"] * 200_000
+    # cp1252 leaves the byte open.
+    assert "looks like windows-1252 and is not, at offset" in refusal(
+        text.encode("cp1252") + b"\x81,x\n"
+    )
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_packed_text(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    ending = ".gz" if pack is gzip.compress else ".zst"
+    text = "a;b\n" + "1,5;é\n" * 50_000
+    (tmp_path / "x").write_bytes(pack(text.encode()))
+    for source in (tmp_path / "x", pack(text.encode())):
+        frame = read(source, f"x.CSV{ending}")
+        assert frame["a"].tolist() == [1.5] * 50_000
+        assert frame["b"].iloc[-1] == "é"
+    assert len(read(pack(text.encode("cp1252")), f"x.csv{ending}")) == 50_000
+    assert read(pack(b'{"a": 1}\n{"a": 2}\n'), f"x.jsonl{ending}")["a"].tolist() == [1, 2]
+    assert is_table(f"x.csv{ending}")
+    assert not is_table(f"x{ending}")
+
+
+def test_packed_text_in_several_parts() -> None:
+    data = gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"3,4\n")
+    assert read(data, "x.csv.gz")["a"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_packed_text_is_bounded(pack: Callable[[bytes], bytes]) -> None:
+    name = "x.csv.gz" if pack is gzip.compress else "x.csv.zst"
+    bomb = pack(b"a,b\n" + b"1,2\n" * 5_000_000)
+    assert "it looks like a decompression bomb" in refusal(bomb, name)
+    small = replace(POLICY, max_table_bytes=1_000_000)
+    assert "unpacks to more than 1,000,000 bytes" in refusal(bomb, name, small)
+    for data in (bomb[: len(bomb) // 2], b"a,b\n1,2\n", bomb[:20] + b"x" * 20):
+        assert refusal(data, name)
+
+
+def test_what_is_packed_twice_or_is_no_text() -> None:
+    assert "is a .parquet file that was packed once more" in refusal(b"x", "x.parquet.gz")
+    assert "holds no text: it begins like gzip data" in refusal(gzip.compress(b"a,b\n1,2\n"))
+
+
+def test_a_line_without_end() -> None:
+    line = b"x" * (9 * 2**20)
+    assert "has no line break in its first 8,388,608 bytes" in refusal(line + b"\n1\n")
+    assert "has a line of more than 33,554,432 bytes" in refusal(line * 4, "x.jsonl")
+
+
+def test_a_row_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seedbed_server.data.delimited._BLOCK_BYTES", (1_000, 5_000))
+    assert read(b"a,b\n" + b"x" * 2_000 + b",1\n" + b"y,2\n" * 1_000)["b"].sum() == 2_001
+    text = refusal(b"a,b\n1," + b"x" * 20_000 + b"\n" + b"y,2\n" * 1_000)
+    assert text == "has a row of more than 5,000 bytes; is it a table?"
+
+
+def test_infinity_is_a_number_and_nan_is_missing() -> None:
+    frame = read("a,b\ninf,1\n-inf,2\nNaN,3\n1.5,4\n")
+    assert frame["a"].tolist()[:2] == [float("inf"), float("-inf")]
+    assert frame["a"].isna().tolist() == [False, False, True, False]
 
 
 # --- Parquet, Arrow, JSON Lines --------------------------------------------------------------
@@ -324,6 +430,33 @@ def test_refuses_json_lines(data: bytes, text: str) -> None:
     assert text in refusal(data, "x.jsonl")
 
 
+def test_a_list_in_json() -> None:
+    frame = read('[{"a": 1, "b": "x"}, {"a": NaN, " c": null}]', "x.json")
+    assert cells(frame) == {"a": [1.0, None], "b": ["x", None], "c": [None, None]}
+    assert not is_table("x.json")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (b" \n", "is empty (2 bytes of blanks)"),
+        (b"[]", "has no rows: its list is empty"),
+        (b"[1]", "has JSON of type int in element 1; every element must be an object"),
+        (b'{"a": 1}', "holds JSON of type dict; it must be a list of objects"),
+        (b"[" * 100_000, "has no valid JSON: maximum recursion"),
+        (b'[{"a": 1}', "has no valid JSON"),
+    ],
+)
+def test_refuses_json(data: bytes, text: str) -> None:
+    assert text in refusal(data, "x.json")
+
+
+def test_json_in_one_piece_is_bounded() -> None:
+    small = replace(POLICY, max_item_bytes=10)
+    assert "has more than 10 bytes" in refusal('[{"a": 12345}]', "x.json", small)
+
+
 def test_json_lines_with_ever_new_names() -> None:
     lines = "\n".join(f'{{"c{i}": 1}}' for i in range(10_001))
     assert refusal(lines, "x.jsonl") == "has 10,001 columns; at most 10,000 are read"
@@ -341,10 +474,31 @@ def test_never_reads_pickles(data: bytes, name: str) -> None:
 
 
 def test_unknown_endings_are_told_the_known_ones() -> None:
-    text = refusal(b"x", "x.xlsx")
-    assert "has the ending '.xlsx', which is no known format of data" in text
+    text = refusal(b"x", "x.xyz")
+    assert "has the ending '.xyz', which is no known format of data" in text
     assert ".csv" in text
     assert ".parquet" in text
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.xls", "x.ods"])
+def test_workbooks_get_a_hint(name: str) -> None:
+    assert "is a workbook of a spreadsheet program" in refusal(b"PK\3\4", name)
+
+
+def test_the_format_of_a_plugin(tmp_path: Path) -> None:
+    def read_words(path: str) -> pd.DataFrame:
+        return pd.DataFrame({"word": Path(path).read_text().split()}, index=[7, 8])
+
+    reader = Reader(read_words, suffixes=(".words",))
+    policy = replace(POLICY, readers=dict.fromkeys(reader.keys, reader))
+    (tmp_path / "x.words").write_text("one two")
+    for source in (tmp_path / "x.words", b"one two"):
+        frame = read(source, "x.words", policy)
+        assert cells(frame) == {"word": ["one", "two"]}
+        assert list(frame.index) == [0, 1]
+    assert is_table("a/x.WORDS", policy.readers)
+    assert "cannot be read by its plugin" in refusal(b"one two three", "x.words", policy)
+    assert "no known format" in refusal(b"one two", "x.words")
 
 
 def test_a_file_that_went_away(tmp_path: Path) -> None:

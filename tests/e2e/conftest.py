@@ -28,7 +28,7 @@ ErrorT = TypeVar("ErrorT", bound=seedbed.SeedbedError)
 SAMPLE = "sample://breast_cancer"
 GOOD = "size,shape,y\n" + "".join(f"{i},{i % 7},{'yes' if i % 2 else 'no'}\n" for i in range(60))
 # A search whose every trial takes a few seconds on `write_noise`.
-SLOW: dict[str, object] = {"architecture": "mlp", "epochs": 40, "batch_size": 64}
+SLOW: dict[str, object] = {"architecture": "tabm", "epochs": 40, "batch_size": 64}
 
 # Without these even root cannot read a file that its mode forbids.
 _OVERRIDES = "-dac_override,-dac_read_search"

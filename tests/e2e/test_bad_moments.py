@@ -135,7 +135,14 @@ def test_a_second_server_on_the_data_directory(house: House) -> None:
 
 
 # A network of some megabytes, in one trial.
-BIG = {"architecture": "mlp", "width": 256, "depth": 3, "epochs": 3, "batch_size": 256}
+BIG = {
+    "architecture": "tabm",
+    "members": 4,
+    "width": 128,
+    "depth": 3,
+    "epochs": 3,
+    "batch_size": 256,
+}
 
 
 def own_disk(folder: Path, size: str) -> list[str]:

@@ -70,7 +70,7 @@ def test_a_class_is_learned_compared_and_predicted(house: House) -> None:
     assert sorted(trial.number for trial in trials) == [0, 1, 2, 3, 4]
     scores = [trial.validation_score or 0.0 for trial in trials]
     assert scores == sorted(scores, reverse=True)
-    assert {trial.architecture for trial in trials} == {"linear", "lightgbm", "mlp"}
+    assert {trial.architecture for trial in trials} == {"linear", "lightgbm", "tabm"}
     assert {trial.architecture for trial in trials if trial.baseline} == {"linear"}
     assert job.validation_score is not None
     assert job.validation_score.value == scores[0]
@@ -204,7 +204,7 @@ from seedbed_sdk.trainer import Hardware
 
 rows = json.loads(sys.stdin.read())
 for folder in sys.argv[1:]:
-    predictor = open_bundle(Path(folder), load().architectures, Hardware())
+    predictor = open_bundle(Path(folder), load(), Hardware())
     answers = predictor.predict(rows)
     print(json.dumps([dict(answer.probabilities) for answer in answers]))
 """
@@ -230,7 +230,7 @@ def test_downloaded_bundles_hold_no_pickle_and_predict_the_same_elsewhere(
     house: House, tmp_path: Path
 ) -> None:
     models = []
-    for architecture in ("linear", "lightgbm", "mlp"):
+    for architecture in ("linear", "lightgbm", "tabm"):
         space = {"architecture": architecture}
         job = house.client.train("tabular", SAMPLE, budget="1trials", search_space=space)
         model = job.model()
@@ -373,7 +373,7 @@ def test_stopping_returns_the_best_so_far_and_leaves_no_process(
     assert job.validation_score is not None
     assert job.validation_score.value == best.validation_score
     model = job.model()
-    assert (model.info.trial, model.info.architecture) == (best.number, "mlp")
+    assert (model.info.trial, model.info.architecture) == (best.number, "tabm")
     assert len(model.predict([{"a": 0.1, "b": 0.2, "c": "x"}])) == 1
     assert eventually(lambda: not workers & children(house.server))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -61,6 +62,20 @@ def pip(python: str) -> Pip:
     return run
 
 
+def run_contract(python: str, package: Path) -> None:
+    """The conformance suite that the package's own tests are."""
+    contract = subprocess.run(
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contract.py"],
+        cwd=package,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=child_environment(),
+    )
+    assert contract.returncode == 0, contract.stdout + contract.stderr
+    assert " passed" in contract.stdout
+
+
 def installed_here() -> set[str]:
     """The distributions of the environment that the tests themselves run in."""
     packages = next(path for path in sys.path if Path(path).name == "site-packages")
@@ -93,16 +108,7 @@ def test_a_package_brings_a_task_and_takes_it_away(
         right = sum(answer.value == true for answer, true in zip(answers, truth, strict=True))
         assert right / len(truth) > 0.85
 
-    contract = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contract.py"],
-        cwd=source,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env=child_environment(),
-    )
-    assert contract.returncode == 0, contract.stdout + contract.stderr
-    assert " passed" in contract.stdout
+    run_contract(python, source)
 
     pip("uninstall", "--yes", "seedbed-neighbours")
     with (
@@ -119,3 +125,54 @@ def test_a_package_brings_a_task_and_takes_it_away(
             client.model(model.id).predict(wine.data.to_dict("records")[0])
         assert client.train("tabular", "sample://wine", budget="1trials").test_score is not None
     assert installed_here() == before
+
+
+def test_a_package_that_seedbed_wrote_works_as_it_is(
+    python: str, pip: Pip, tmp_path: Path
+) -> None:
+    wrote = subprocess.run(
+        [sys.executable, "-m", "seedbed.cli", "plugin", "new", "leaf-colour", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    package = tmp_path / json.loads(wrote.stdout)["package"]
+    assert package.name == "seedbed-leaf-colour"
+    pip("install", "--no-deps", "--no-build-isolation", str(package))
+    run_contract(python, package)
+    with (
+        serve(tmp_path / "data", python=python) as server,
+        seedbed.connect(server.address) as client,
+    ):
+        assert client.plugin_problems() == []
+        task = client.task("leaf_colour")
+        assert (task.package, task.title) == ("seedbed-leaf-colour", "Leaf colour")
+        job = client.train(
+            "leaf_colour",
+            "sample://wine",
+            budget="1trials",
+            search_space={"architecture": "leaf_colour_network"},
+        )
+        assert job.test_score is not None
+        assert job.test_score.value > 0.8
+    pip("uninstall", "--yes", "seedbed-leaf-colour")
+
+
+def test_a_package_is_not_written_over(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "seedbed.cli", "plugin", "new"]
+    for name, said in {
+        "leaf": "is there already; choose another name or folder",
+        "Leaf Colour": "must be lower-case words with - between them, such as churn, got 'Leaf C",
+        "../leaf": "must be lower-case words",
+        "class": "must be lower-case words",
+    }.items():
+        (tmp_path / "seedbed-leaf").mkdir(exist_ok=True)
+        done = subprocess.run(
+            [*command, name], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert said in " ".join(done.stderr.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["seedbed-leaf"]
+    assert not list((tmp_path / "seedbed-leaf").iterdir())

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from seedbed_sdk.blocks import CategoryBlock, RegressionBlock, TabularBlock
+from seedbed_sdk.blocks import CategoryBlock, MultiTargetBlock, RegressionBlock, TabularBlock
 from seedbed_sdk.datablock import DataBlock, PreparedData
 from seedbed_sdk.dataset import Dataset, DataSplit
 from seedbed_sdk.errors import InvalidArgument
@@ -20,7 +20,7 @@ from seedbed_sdk.metrics import METRICS
 from seedbed_sdk.testing import RecordingRun
 from seedbed_sdk.trainer import Architecture, Blueprint, Data, Hardware, Interrupted
 from seedbed_tabular.catalogue import ARCHITECTURES, BOOSTING, LINEAR, NETWORK
-from seedbed_tabular.network import TabularNetwork
+from seedbed_tabular.network import TabularLearner, TabularNetwork
 from seedbed_tabular.task import TabularOptions, TabularTask
 
 FOLDER = Path(os.environ.get("SEEDBED_DATA", "../shared/data"))
@@ -39,7 +39,9 @@ def prepared(name: str, seed: int = 0) -> tuple[DataBlock, PreparedData, Data]:
 
 
 def settings(architecture: Architecture, **changes: object) -> dict[str, object]:
-    return {**architecture.portfolio[0], **changes}
+    """The first defaults, with fewer epochs for the network."""
+    shorter = {"epochs": 10} if architecture is NETWORK else {}
+    return {**architecture.portfolio[0], **shorter, **changes}
 
 
 def recording(trial: Data, stop_after: int | None = None, samples: float = np.inf) -> RecordingRun:
@@ -95,7 +97,7 @@ def test_a_usual_name_is_taken_as_the_target() -> None:
             {"income": list("xyxyxy")},
             "incme",
             "UNKNOWN_COLUMN",
-            "no column 'incme'; did you mean 'income'?; the columns are 'age', 'city', 'income'",
+            "no column 'incme'; there are age, city, income; did you mean 'income'?",
         ),
         ({}, "", "TARGET_NOT_NAMED", "name the column to predict: none has a usual name"),
         (
@@ -166,6 +168,51 @@ def test_a_test_table_may_have_more_columns_and_not_fewer() -> None:
 def test_a_dataset_without_a_table_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="has 0 files and no table"):
         TabularTask().data_block(Dataset({"train": DataSplit()}, "files"), "y", TabularOptions())
+
+
+def test_several_targets_are_named_with_commas() -> None:
+    table = small(goal=list("xyxyxy"), price=[1.5, 2, 3, 4, 5, 6])
+    target = block_for(table, "goal, price").target
+    assert isinstance(target, MultiTargetBlock)
+    assert [type(part) for part in target.parts] == [CategoryBlock, RegressionBlock]
+    with pytest.raises(InvalidArgument, match="no column 'prize'"):
+        block_for(table, "goal,prize")
+    with pytest.raises(InvalidArgument, match="'price' is the target; leave it out"):
+        block_for(table, "goal,price", exclude=["price"])
+
+
+def test_a_column_with_a_comma_in_its_name_is_one_target() -> None:
+    assert isinstance(block_for(small(**{"a,b": list("xyxyxy")}), "a,b").target, CategoryBlock)
+
+
+def test_groups_are_not_torn_and_not_learned_from() -> None:
+    table = pd.DataFrame({"a": range(60), "who": np.repeat(range(12), 5), "t": list("xyyxy") * 12})
+    block = block_for(table, "t", group_column="who")
+    (inputs,) = block.inputs
+    assert isinstance(inputs, TabularBlock)
+    assert inputs.columns == ("a",)
+    data = block.prepare(seed=0)
+    groups = [set(split.inputs["numeric"][:, 0] // 5) for split in (data.train, data.valid)]
+    assert not groups[0] & groups[1]
+
+
+def test_the_newest_rows_are_held_out_and_a_column_can_say_which() -> None:
+    table = pd.DataFrame(
+        {
+            "a": range(60),
+            "day": pd.date_range("2024-01-01", periods=60),
+            "part": ["train"] * 40 + ["valid"] * 10 + ["test"] * 10,
+            "t": list("xyyxy") * 12,
+        }
+    )
+    for options in ({"time_column": "day"}, {"split_column": "part"}):
+        data = block_for(
+            table, "t", exclude=[] if "split_column" in options else ["part"], **options
+        ).prepare(0)
+        assert data.train.inputs["numeric"][:, 0].max() < data.valid.inputs["numeric"][:, 0].min()
+        assert data.valid.inputs["numeric"][:, 0].max() < data.test.inputs["numeric"][:, 0].min()
+    with pytest.raises(InvalidArgument, match="no column 'dya'"):
+        block_for(table, "t", time_column="dya")
 
 
 def test_rows_without_a_target_are_left_out() -> None:
@@ -281,6 +328,75 @@ def test_only_categories(architecture: Architecture) -> None:
     assert np.isfinite(trainer.predict(data.test.inputs)).all()
 
 
+@EVERY
+@pytest.mark.parametrize("target", ["answer,word", "number,day_number", "answer,number"])
+def test_learns_several_targets(architecture: Architecture, target: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    table = messy().dropna(subset=["word"]).drop(columns="day").reset_index(drop=True)
+    table["day_number"] = table["number"] * 2 + generator.normal(size=len(table)) * 0.1
+    table["near"] = table["number"] + generator.normal(size=len(table)) * 0.2
+    table["code"] = table["word"].map({"low": "l", "high": "h", "mid": "m"})
+    block = block_for(table, target)
+    data = block.prepare(seed=0)
+    metric = METRICS[block.target.default_metric]
+    run = RecordingRun(metric, data.valid.target)
+    trainer = architecture.build(Blueprint(block, settings(architecture), seed=0))
+    trainer.fit(Data(data.train, data.valid), run)
+    outputs = trainer.predict(data.test.inputs)
+    assert metric.compute(data.test.target, outputs) >= 0.75
+
+    trainer.save(tmp_path)
+    loaded_block = DataBlock.from_state(block.state())
+    loaded = architecture.build(Blueprint(loaded_block, settings(architecture), seed=99))
+    loaded.load(tmp_path)
+    np.testing.assert_allclose(loaded.predict(data.test.inputs), outputs, rtol=1e-5, atol=1e-6)
+    kinds = {prediction.kind for prediction in loaded_block.target.decode(outputs)}
+    assert kinds == {"multi_target"}
+
+
+@EVERY
+def test_learns_from_free_text(architecture: Architecture) -> None:
+    generator = np.random.default_rng(0)
+    good, bad = ("lovely fresh clean quiet", "broken dirty loud late")
+    verdict = generator.random(300) < 0.5
+    notes = [
+        " ".join([*generator.choice((good if v else bad).split(), 4), "room", f"number{i}"])
+        for i, v in enumerate(verdict)
+    ]
+    block = block_for(pd.DataFrame({"note": notes, "again": verdict}), "again")
+    data = block.prepare(seed=0)
+    trial = Data(data.train, data.valid)
+    trainer = architecture.build(Blueprint(block, settings(architecture), seed=0))
+    trainer.fit(trial, recording(trial))
+    outputs = trainer.predict(data.test.inputs)
+    assert METRICS["accuracy"].compute(data.test.target, outputs) >= 0.95
+
+
+def test_the_network_puts_out_the_mean_of_its_members() -> None:
+    block, data, _ = prepared("wine")
+    trainer = NETWORK.build(Blueprint(block, settings(NETWORK), seed=0))
+    assert isinstance(trainer, TabularLearner)
+    trainer.network.eval()
+    batch = {name: torch.from_numpy(array) for name, array in data.test.inputs.items()}
+    with torch.no_grad():
+        members = trainer.network(batch).softmax(dim=2)
+    assert (members.std(dim=1) > 0).all()
+    np.testing.assert_allclose(
+        trainer.predict(data.test.inputs), members.mean(dim=1).numpy(), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_long_table_is_sampled_by_the_linear_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seedbed_tabular.linear.MAX_ITEMS", 100)
+    monkeypatch.setattr("seedbed_tabular.linear.CHUNK", 30)
+    block, data, trial = prepared("breast_cancer")
+    trainer = LINEAR.build(Blueprint(block, settings(LINEAR)))
+    trainer.fit(trial, recording(trial))
+    outputs = trainer.predict(data.test.inputs)
+    assert len(outputs) == len(data.test)
+    assert METRICS["accuracy"].compute(data.test.target, outputs) >= 0.9
+
+
 def test_sample_budgets_are_kept() -> None:
     block, data, trial = prepared("breast_cancer")
     allowed = len(data.train) * 5
@@ -328,9 +444,11 @@ def test_every_parameter_of_the_network_gets_a_gradient() -> None:
     data = block.prepare(seed=0)
     (inputs,) = block.inputs
     assert isinstance(inputs, TabularBlock)
-    network = TabularNetwork(inputs, 2, width=16, depth=2, dropout=0.0)
+    network = TabularNetwork(inputs, 2, members=4, width=16, depth=2, dropout=0.0)
     batch = {name: torch.from_numpy(array) for name, array in data.train.inputs.items()}
-    block.target.loss(network(batch), torch.from_numpy(data.train.target)).backward()
+    raw = network(batch)
+    assert raw.shape == (len(data.train), 4, 2)
+    block.target.loss(raw.mean(dim=1), torch.from_numpy(data.train.target)).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name

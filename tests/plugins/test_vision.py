@@ -11,17 +11,25 @@ import pytest
 import torch
 from PIL import Image
 
-from seedbed_sdk.blocks import ImageBlock
+from seedbed_sdk.blocks import CategoryBlock, ImageBlock
+from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.metrics import METRICS
-from seedbed_sdk.testing import RecordingRun
-from seedbed_sdk.trainer import Blueprint, Data, Hardware, Interrupted, Trainer
+from seedbed_sdk.testing import RecordingRun, task_contract
+from seedbed_sdk.trainer import (
+    Blueprint,
+    Data,
+    Hardware,
+    Interrupted,
+    SplitArrays,
+    Trainer,
+)
 from seedbed_vision import backbones, frozen
 from seedbed_vision.augment import Augment, resize
 from seedbed_vision.catalogue import architectures
 from seedbed_vision.lite import PIXEL_MEAN, PIXEL_SCALE
-from seedbed_vision.task import ImageClassification
+from seedbed_vision.task import ImageClassification, ImageMultilabel, ImageRegression
 
 ARCHITECTURES = {a.name: a for a in architectures()}
 
@@ -148,7 +156,7 @@ def test_a_table_that_names_files_is_read_with_its_classes() -> None:
     table = pd.DataFrame(
         {"file": [n.split("/")[1] for n in names], "kind": [n[5:8] for n in names], "size": 1}
     )
-    dataset = Dataset({"train": DataSplit(table=table, files=refs(names))}, "image_table")
+    dataset = Dataset({"train": DataSplit(table=table, files=refs(names))}, "file_table")
     task = ImageClassification()
     block = task.data_block(dataset, "kind", task.options())
     assert len(block.prepare(0).train) == 8
@@ -211,3 +219,116 @@ def test_every_torchvision_backbone_gives_the_features_it_says(name: str) -> Non
     with torch.no_grad():
         features = backbone(torch.rand(1, 64, 64, 3) * 255)
     assert features.shape == (1, backbone.feature_size)
+
+
+QUICK = {"epochs": 10, "resolution": 64}
+
+
+def coloured(count: int = 40) -> Dataset:
+    """Pictures with any of a red upper half and a blue lower half, and a number of how red."""
+    files, rows = [], []
+    for index in range(count):
+        red, blue = index % 2, index // 2 % 2
+        shade = 90 + index * 7 % 160
+        pixels = np.full((24, 24, 3), 60, dtype=np.uint8)
+        pixels[:12, :, 0] += np.uint8(red * shade // 2 + 40 * red)
+        pixels[12:, :, 2] += np.uint8(blue * shade // 2 + 40 * blue)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        files.append(FileRef(f"{index}.png", lambda data=buffer.getvalue(): data))
+        labels = "|".join(name for name, has in (("red", red), ("blue", blue)) if has)
+        redness = float(pixels[..., 0].mean())
+        rows.append((f"{index}.png", labels, red, blue, redness))
+    table = pd.DataFrame(rows, columns=["file", "labels", "red", "blue", "redness"])
+    return Dataset({"train": DataSplit(table=table, files=tuple(files))}, "file_table")
+
+
+TestMultilabel = task_contract("image_multilabel", coloured, target="labels", parameters=QUICK)
+TestRegression = task_contract("image_regression", coloured, target="redness", parameters=QUICK)
+
+
+def test_labels_are_read_from_one_column_or_several() -> None:
+    task = ImageMultilabel()
+    for target in ("labels", "blue,red"):
+        block = task.data_block(coloured(), target, task.options())
+        train = block.prepare(0).train
+        assert block.target.classes == ("blue", "red")  # type: ignore[attr-defined]
+        assert set(map(tuple, train.target.tolist())) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_a_picture_in_several_folders_has_their_labels() -> None:
+    def of(names: list[str]) -> Dataset:
+        files = tuple(
+            FileRef(n, lambda c=(20 * int(n.split("/")[1][0]), 0, 0): png(c)) for n in names
+        )
+        return Dataset({"train": DataSplit(files=files)}, "class_folders")
+
+    task = ImageMultilabel()
+    names = ["cat/1.png", "cat/2.png", "dog/2.png", "dog/3.png", "cat/4.png", "dog/5.png"]
+    block = task.data_block(of(names), "", task.options())
+    assert block.items["train"]["label"].tolist() == [
+        ["cat"],
+        ["cat", "dog"],
+        ["dog"],
+        ["cat"],
+        ["dog"],
+    ]
+    files = (*of(names).splits["train"].files, FileRef("dog/1.png", lambda: png((0, 9, 0))))
+    with pytest.raises(InvalidArgument, match="different pictures of the same name"):
+        task.data_block(
+            Dataset({"train": DataSplit(files=files)}, "class_folders"), "", task.options()
+        )
+
+
+@pytest.mark.parametrize("task", [ImageClassification(), ImageRegression()])
+def test_one_target_means_one_column(task: ImageClassification | ImageRegression) -> None:
+    with pytest.raises(InvalidArgument, match="red, blue are several columns"):
+        task.data_block(coloured(), "red,blue", task.options())
+
+
+class Unnatural(ImageBlock):
+    """Stands for sounds and series: what is encoded is oblong and grey."""
+
+    natural = False
+
+
+@pytest.mark.parametrize("name", ["frozen_backbone", "fine_tuned", "small_convnet"])
+def test_grey_oblong_pictures_that_are_no_photographs_are_learned_unchanged(name: str) -> None:
+    generator = np.random.default_rng(0)
+    target = np.arange(48) % 2
+    images = generator.integers(0, 60, (48, 20, 44, 1)).astype(np.uint8)
+    # The classes are mirror images of each other, so a network that mirrors cannot tell them.
+    images[target == 0, :, :15] += 150
+    images[target == 1, :, -15:] += 150
+    split = SplitArrays({"image": images}, target)
+    block = DataBlock([Unnatural()], CategoryBlock("label", ("left", "right")))
+    assert ARCHITECTURES[name].fits(block, Hardware())
+    trainer = build(name, block, epochs=12)
+    run = RecordingRun(METRICS["accuracy"], target)
+    trainer.fit(Data(split, split), run)
+    assert run.best_score == 1.0
+    assert trainer.predict({"image": images[:3]}).shape == (3, 2)
+
+
+def test_features_are_kept_for_later_jobs_unless_time_shortened_them() -> None:
+    class Store:
+        def __init__(self) -> None:
+            self.kept: dict[str, dict[str, np.ndarray]] = {}
+
+        def get_or_compute(self, key, compute):  # type: ignore[no-untyped-def]
+            if key not in self.kept:
+                self.kept[key] = dict(compute())
+            return self.kept[key]
+
+    _, block, data = prepared(colours(60))
+    store = Store()
+    hurried = RecordingRun(METRICS["accuracy"], data.valid.target, seconds=1e-3)
+    build("frozen_backbone", block, epochs=1).fit(Data(data.train, data.valid, {}, store), hurried)
+    assert not store.kept
+    assert "time allows 64 of 96 pictures" in hurried.messages[0]
+    calm = RecordingRun(METRICS["accuracy"], data.valid.target)
+    build("frozen_backbone", block, epochs=1).fit(Data(data.train, data.valid, {}, store), calm)
+    assert len(store.kept) == 1
+    again = RecordingRun(METRICS["accuracy"], data.valid.target)
+    build("frozen_backbone", block, epochs=1).fit(Data(data.train, data.valid, {}, store), again)
+    assert not again.messages

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedbed_sdk import encoding, mapped
 from seedbed_sdk.blocks import CategoryBlock, TabularBlock
-from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.blocks.base import Encoded
+from seedbed_sdk.datablock import DataBlock, PreparedData
 from seedbed_sdk.errors import InvalidArgument
-from seedbed_sdk.splitters import RandomSplitter
+from seedbed_sdk.splitters import GroupSplitter, RandomSplitter
+from seedbed_sdk.testing.folders import PlainFolders
+from seedbed_sdk.trainer import SplitArrays
 
 
 def table(count: int, *, classes: int = 2) -> pd.DataFrame:
@@ -86,3 +92,141 @@ def test_stratified_split_keeps_shares_and_never_takes_a_classes_last_item(
         for label, count in enumerate(counts):
             taken = int(np.sum(labels[held] == label))
             assert taken <= np.ceil(count * max(fraction, 1 / len(rows))) + 1
+
+
+# --- prepared once -------------------------------------------------------------------------------
+
+
+class CountingBlock(TabularBlock):
+    """Counts the items it has encoded, over all instances."""
+
+    encoded = 0
+
+    def encode(self, items: pd.DataFrame) -> Encoded:
+        CountingBlock.encoded += len(items)
+        return super().encode(items)
+
+
+def counting(items: pd.DataFrame, **options: float) -> DataBlock:
+    """A block whose inputs are counted; a tenth of the items has no label."""
+    items = items.copy()
+    items.loc[::10, "y"] = None
+    return DataBlock(
+        [CountingBlock({"x": "numeric"})],
+        CategoryBlock("y"),
+        {"train": items, "test": table(30)},
+        RandomSplitter(**options),
+    )
+
+
+def assert_equal(a: PreparedData, b: PreparedData) -> None:
+    for split in ("train", "valid", "test"):
+        first: SplitArrays = getattr(a, split)
+        second: SplitArrays = getattr(b, split)
+        assert first.inputs.keys() == second.inputs.keys()
+        for name, array in first.inputs.items():
+            assert array.dtype == second.inputs[name].dtype
+            assert np.array_equal(array, second.inputs[name])
+        assert np.array_equal(first.target, second.target)
+    assert {k: list(v) for k, v in a.problems.items()} == {
+        k: list(v) for k, v in b.problems.items()
+    }
+
+
+def test_a_second_job_encodes_nothing_and_gets_the_same(tmp_path: Path) -> None:
+    items = table(1000)
+    without = counting(items).prepare(seed=3)
+    first = counting(items).prepare(3, PlainFolders(tmp_path))
+    CountingBlock.encoded = 0
+    again = counting(items)
+    second = again.prepare(3, PlainFolders(tmp_path))
+    assert CountingBlock.encoded == 0
+    assert_equal(without, first)
+    assert_equal(first, second)
+    assert again.state() == counting_state(items)
+    assert len(second.problems["train"]) == 100
+
+
+def counting_state(items: pd.DataFrame) -> object:
+    fitted = counting(items)
+    fitted.prepare(seed=0)
+    return fitted.state()
+
+
+def test_another_split_of_the_same_data_encodes_nothing(tmp_path: Path) -> None:
+    items = table(1000)
+    first = counting(items).prepare(3, PlainFolders(tmp_path))
+    CountingBlock.encoded = 0
+    other_seed = counting(items).prepare(4, PlainFolders(tmp_path))
+    larger = counting(items, valid_fraction=0.4).prepare(3, PlainFolders(tmp_path))
+    assert CountingBlock.encoded == 0
+    assert not np.array_equal(first.valid.target, other_seed.valid.target)
+    assert len(larger.valid) == 360
+
+
+def test_stored_arrays_belong_to_a_split(tmp_path: Path) -> None:
+    items = table(200)
+    computed: list[int] = []
+
+    def features(seed: int) -> int:
+        store = counting(items).prepare(seed, PlainFolders(tmp_path)).store
+        assert store is not None
+        store.get_or_compute("features", lambda: computed.append(seed) or {"x": np.ones(1)})  # type: ignore[func-returns-value]
+        return len(computed)
+
+    assert [features(1), features(1), features(2), features(1)] == [1, 1, 2, 2]
+
+
+def test_larger_than_memory_stays_in_files_and_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 2_000)
+    monkeypatch.setattr(mapped, "CHUNK_BYTES", 2_000)
+    items = table(3000)
+    cache = PlainFolders(tmp_path, memory_limit=1_000)
+    large = counting(items).prepare(3, cache)
+    assert_equal(large, counting(items).prepare(seed=3))
+    for split in (large.train, large.valid):
+        assert mapped.is_mapped(split.inputs["numeric"])
+        assert not split.inputs["numeric"].flags.writeable
+    assert_equal(large, counting(items).prepare(3, cache))
+    assert len(cache.written) == 2
+
+
+def test_splits_by_a_column_work_on_what_is_left(tmp_path: Path) -> None:
+    items = table(300).assign(g=np.arange(300) // 10)
+    items.loc[::7, "y"] = None
+    block = DataBlock(
+        [TabularBlock({"x": "numeric"})],
+        CategoryBlock("y"),
+        {"train": items},
+        GroupSplitter(column="g"),
+    )
+    for data in (block.prepare(seed=1), block.prepare(1, PlainFolders(tmp_path))):
+        group = dict(zip(items["x"].astype(np.float32), items["g"], strict=True))
+        groups = {
+            name: {group[x] for x in getattr(data, name).inputs["numeric"][:, 0]}
+            for name in ("train", "valid", "test")
+        }
+        assert not groups["train"] & groups["valid"]
+        assert not groups["train"] & groups["test"]
+        assert not groups["valid"] & groups["test"]
+
+
+def test_bad_items_of_every_chunk_are_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "FIRST_CHUNK", 7)
+    monkeypatch.setattr(encoding, "MAX_CHUNK", 10)
+    items = table(100).astype({"x": object})
+    items.loc[[2, 50, 99], "x"] = "broken"
+    data = block(train=items).prepare(seed=0)
+    assert [problem.position for problem in data.problems["train"]] == [2, 50, 99]
+    assert len(data.train) + len(data.valid) + len(data.test) == 97
+
+
+def test_too_many_bad_items_keep_nothing(tmp_path: Path) -> None:
+    items = table(40).astype({"x": object})
+    items.loc[:20, "x"] = "broken"
+    cache = PlainFolders(tmp_path)
+    with pytest.raises(InvalidArgument, match="21 of 40 items of the train split cannot be used"):
+        block(train=items).prepare(0, cache)
+    assert not cache.written

@@ -90,7 +90,7 @@ def test_encodes_numbers_categories_dates_and_booleans() -> None:
     assert days[1] - days[0] == 420.5
     (city,) = block.categorical
     assert city.vocabulary == ("Oslo", "Rome")
-    assert encoded.arrays["categorical"].dtype == np.int64
+    assert encoded.arrays["categorical"].dtype == np.int32
     assert encoded.arrays["categorical"][:, 0].tolist() == [
         FIRST_CODE + 1,
         FIRST_CODE,
@@ -169,7 +169,7 @@ def test_columns_with_nothing_to_learn_are_left_out_with_the_reason() -> None:
         "constant": "has the same value in every row",
         "empty": "has no values",
         "key": "has a different value in every row",
-        "note": "holds free text, which is not read yet",
+        "note": "holds free text that is the same in every row",
     }
 
 
@@ -299,3 +299,54 @@ def test_any_column_can_be_fitted_or_is_refused(values: list[object]) -> None:
     encoded = block.encode(pd.DataFrame({"x": column}))
     assert len(encoded.arrays["numeric"]) == len(column)
     json.dumps(block.state(), allow_nan=False)
+
+
+# --- free text -----------------------------------------------------------------------------------
+
+
+def remarks(count: int = 300) -> pd.DataFrame:
+    """Remarks about weather and about food, and some that are missing."""
+    generator = np.random.default_rng(0)
+    weather = ["rain", "sun", "cloud", "storm", "wind", "snow"]
+    food = ["bread", "soup", "cheese", "apple", "salad", "rice"]
+    texts = [
+        " ".join(generator.choice(weather if i % 2 else food, 6)) + f" today {i}"
+        for i in range(count)
+    ]
+    return pd.DataFrame({"note": [None if i % 50 == 0 else t for i, t in enumerate(texts)]})
+
+
+def test_free_text_becomes_topics_that_tell_subjects_apart() -> None:
+    block = TabularBlock()
+    block.fit(remarks())
+    assert [(f.name, f.type) for f in block.fields()] == [("note", "text")]
+    encoded = block.encode(remarks())
+    assert not encoded.problems
+    numeric = encoded.arrays["numeric"]
+    assert 2 <= numeric.shape[1] <= 16
+    missing = remarks()["note"].isna().to_numpy()
+    np.testing.assert_array_equal(np.isnan(numeric).all(axis=1), missing)
+    weather, food = numeric[1::2], numeric[0::2][~missing[0::2]]
+    gap = np.abs(weather.mean(axis=0) - food.mean(axis=0)) / numeric[~missing].std(axis=0)
+    assert gap.max() > 1.5
+
+    again = TabularBlock.from_state(json.loads(json.dumps(block.state())))
+    np.testing.assert_array_equal(again.encode(remarks()).arrays["numeric"], numeric)
+    unseen = again.encode(pd.DataFrame({"note": ["", "quite another subject"]})).arrays["numeric"]
+    assert not unseen.any()
+
+
+def test_text_without_a_repeated_word_and_lists_are_left_out() -> None:
+    table = pd.DataFrame(
+        {
+            "a": [1.0, 2.0, 3.0],
+            "text": ["one two three four", "five six seven eight", "nine ten eleven twelve"],
+            "list": [[1], [2, 3], [4]],
+        }
+    )
+    block = TabularBlock({"a": "auto", "text": "text", "list": "auto"})
+    block.fit(table)
+    assert block.ignored == {
+        "text": "holds free text without a word that occurs in two rows",
+        "list": "holds lists or other values that are neither text nor numbers",
+    }

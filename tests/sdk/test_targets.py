@@ -62,7 +62,7 @@ def test_regression_comes_back_in_its_own_unit_with_an_interval() -> None:
     raw = torch.tensor([[0.0], [1.0]])
     values = block.activate(raw).numpy()
     assert values[:, 0] == pytest.approx([20.0, 20 + np.std([10, 20, 30])])
-    block.calibrate(np.zeros(200), np.linspace(-1, 1, 200)[:, None])
+    block.calibrate(np.linspace(-1, 1, 200), np.zeros((200, 1)))
     (prediction,) = block.decode(np.array([[5.0]]))
     assert isinstance(prediction, Regression)
     assert prediction.lower is not None and prediction.upper is not None
@@ -78,3 +78,19 @@ def test_intervals_cover_at_least_the_share_they_promise(residuals: list[float])
     block.calibrate(np.zeros(len(residuals)), outputs)
     assert block.half_width is not None
     assert np.mean(np.abs(outputs) <= block.half_width) >= 0.9
+
+
+def test_intervals_are_wider_where_errors_are_larger() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.uniform(1, 10, 4000)
+    truth = values + generator.normal(size=4000) * values
+    block = RegressionBlock("y")
+    block.calibrate(truth[:2000], values[:2000, None])
+    predictions = block.decode(values[2000:, None])
+    bounds = np.array([(p.lower, p.upper) for p in predictions if isinstance(p, Regression)])
+    widths = bounds[:, 1] - bounds[:, 0]
+    small, large = values[2000:] < 3, values[2000:] > 8
+    assert widths[large].mean() > 3 * widths[small].mean()
+    inside = (bounds[:, 0] <= truth[2000:]) & (truth[2000:] <= bounds[:, 1])
+    for part in (small, large, small | ~small):
+        assert inside[part].mean() == pytest.approx(0.9, abs=0.03)

@@ -15,6 +15,7 @@ from seedbed.cli.data import dataset, datasets, inspect, tasks
 from seedbed.cli.jobs import job, jobs
 from seedbed.cli.models import model, models
 from seedbed.cli.output import error_json, note, say_json, show_error
+from seedbed.cli.plugins import plugin
 from seedbed.cli.predict import predict
 from seedbed.cli.serve import serve
 from seedbed.cli.session import Session, connection_options
@@ -33,7 +34,21 @@ def cli() -> None:
     """AutoML as a service: data and a task in, the best model out, serving."""
 
 
-for command in (serve, tasks, inspect, train, jobs, job, models, model, datasets, dataset, predict):
+COMMANDS = (
+    serve,
+    tasks,
+    inspect,
+    train,
+    jobs,
+    job,
+    models,
+    model,
+    datasets,
+    dataset,
+    predict,
+    plugin,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

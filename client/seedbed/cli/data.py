@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import seedbed
+from seedbed.cli.data_options import chosen, data_options
 from seedbed.cli.output import moment, note, pairs, say, say_json, short, size, table
 from seedbed.cli.progress import finding_text
 from seedbed.cli.session import Session, connection_options, json_option, pass_session
@@ -78,15 +79,26 @@ def _show_task(task: seedbed.Task) -> None:
 
 
 @click.command(epilog="Example: seedbed inspect train.csv --target income")
-@click.argument("uri")
+@click.argument("uri", nargs=-1, required=True)
+@data_options
 @click.option("--target", metavar="COLUMN", help="The column to predict.")
 @json_option
 @connection_options
 @pass_session
-def inspect(session: Session, uri: str, target: str | None) -> None:
+def inspect(
+    session: Session,
+    uri: tuple[str, ...],
+    test: str | None,
+    valid: str | None,
+    tables: tuple[str, ...],
+    layout: str,
+    query: str,
+    target: str | None,
+) -> None:
     """Read data and say what it is understood to be."""
+    choice = chosen(uri, test, valid, tables, layout, query)
     with session.client() as client:
-        found = client.create_dataset(uri)
+        found = client.create_dataset(choice.data, **choice.arguments())
         inspection = client.inspect(found, target)
     if session.json:
         say_json({"dataset": found.id, **asdict(inspection), "tasks": _task_ids(inspection)})
@@ -96,13 +108,20 @@ def inspect(session: Session, uri: str, target: str | None) -> None:
     pairs(
         [
             ("dataset", found.id),
-            ("layout", inspection.layout.replace("_", " ")),
+            ("layout", " of ".join(filter(None, (inspection.layout, inspection.content)))),
             ("items", ", ".join(f"{n:,} {s.lower()}" for s, n in inspection.splits.items())),
             ("target", inspection.target),
             ("classes", ", ".join(f"{k} ({n:,})" for k, n in classes[:_SHOWN_CLASSES]) + more),
+            *((f"table {t.role}", f"{t.row_count:,} rows") for t in inspection.tables),
             ("tasks", ", ".join(_task_ids(inspection))),
         ]
     )
+    if inspection.guesses:
+        say()
+        table(
+            ["guess", "value", ("why", "rest"), "otherwise say"],
+            [[g.what, g.value, g.why, g.overrule] for g in inspection.guesses],
+        )
     if inspection.columns:
         say()
         table(

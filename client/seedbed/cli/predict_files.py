@@ -5,34 +5,33 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import seedbed
 from seedbed.cli.output import note
+from seedbed.cli.prediction_output import SHARE, as_cells
 from seedbed.errors import invalid
 
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
 _TABLES = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = frozenset({".jsonl", ".ndjson", ".json"})
-_SHARE = "probability of "
+_SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff"})
+
+_FILES = {"image": (_PICTURES, "pictures"), "audio": (_SOUNDS, "sounds")}
 
 Row = dict[str, object]
 Items = tuple[list[str], list[Row]]
 
 
 def read_items(path: Path, inputs: Sequence[seedbed.ModelInput]) -> Items:
-    """A label and a row for each item of a file or a folder of pictures.
+    """A label and a row for each item of a file or a folder of pictures or sounds.
 
     Only the model's inputs are kept. Raises InvalidArgument naming the file, and the line or the
     column where that is at fault.
     """
     suffix = path.suffix.lower()
-    pictures = [field.name for field in inputs if field.type == "image"]
-    if path.is_dir() or suffix in _PICTURES:
-        if len(pictures) != 1 or len(inputs) != 1:
-            names = ", ".join(field.name for field in inputs)
-            raise invalid("data", f"the model reads {names}, not pictures: give a CSV file")
-        return _read_pictures(path, pictures[0])
+    if path.is_dir() or suffix in _PICTURES | _SOUNDS:
+        return _read_files(path, inputs)
     if suffix in _TABLES:
         items = _read_csv(path, _TABLES[suffix])
     elif suffix in _JSON_LINES:
@@ -40,8 +39,8 @@ def read_items(path: Path, inputs: Sequence[seedbed.ModelInput]) -> Items:
     else:
         raise invalid(
             "data",
-            "can be predicted from .csv, .tsv, .jsonl and pictures "
-            f"({' '.join(sorted(_PICTURES))}), got {path.name!r}",
+            "can be predicted from .csv, .tsv, .jsonl, pictures and sounds "
+            f"({' '.join(sorted(_PICTURES | _SOUNDS))}), got {path.name!r}",
         )
     rows = list(items)
     _note_left_out(rows, inputs)
@@ -52,15 +51,19 @@ def read_items(path: Path, inputs: Sequence[seedbed.ModelInput]) -> Items:
     ]
 
 
-def _read_pictures(path: Path, field: str) -> Items:
+def _read_files(path: Path, inputs: Sequence[seedbed.ModelInput]) -> Items:
+    if len(inputs) != 1 or inputs[0].type not in _FILES:
+        names = ", ".join(field.name for field in inputs)
+        raise invalid("data", f"the model reads {names}, not files: give a CSV file")
+    endings, noun = _FILES[inputs[0].type]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _PICTURES and p.is_file())
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file())
         if not files:
-            raise invalid("data", f"the folder {path} holds no pictures")
+            raise invalid("data", f"the folder {path} holds no {noun}")
         labels = [file.relative_to(path).as_posix() for file in files]
     else:
         files, labels = [path], [path.name]
-    return labels, [{field: file.read_bytes()} for file in files]
+    return labels, [{inputs[0].name: file.read_bytes()} for file in files]
 
 
 def _read_csv(path: Path, delimiter: str) -> Iterator[Row]:
@@ -119,7 +122,7 @@ def _note_left_out(rows: Iterable[Row], inputs: Sequence[seedbed.ModelInput]) ->
 
 
 def _typed(row: Row, fields: Mapping[str, str], path: Path, label: str) -> Row:
-    """The model's columns of a row: numbers as numbers, pictures as their bytes, null for empty."""
+    """The model's columns of a row: numbers as numbers, files as their bytes, null for empty."""
     typed: Row = {}
     for name, kind in fields.items():
         if name not in row:
@@ -127,8 +130,8 @@ def _typed(row: Row, fields: Mapping[str, str], path: Path, label: str) -> Row:
         value = row[name]
         if kind == "numeric" and isinstance(value, str):
             value = _number(value)
-        elif kind == "image" and isinstance(value, str):
-            value = _picture(path.parent / value, name, label)
+        elif kind in _FILES and isinstance(value, str):
+            value = _file(path.parent / value, name, label)
         typed[name] = value
     return typed
 
@@ -143,7 +146,7 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _picture(path: Path, name: str, label: str) -> bytes:
+def _file(path: Path, name: str, label: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -157,36 +160,48 @@ def write_predictions(
     *,
     check_only: bool = False,
 ) -> None:
-    """Writes `.csv` or `.jsonl`, one line an item. InvalidArgument for another ending."""
+    """Writes `.csv` or `.jsonl`, one line an item; where the path has no ending, a folder that also
+    has the masks and overlays of segmentations. InvalidArgument for another ending."""
     suffix = path.suffix.lower()
-    if suffix != ".csv" and suffix not in _JSON_LINES:
-        raise invalid("--output", f"must end in .csv or .jsonl, got {path.name!r}")
+    if suffix and suffix != ".csv" and suffix not in _JSON_LINES:
+        raise invalid("--output", f"must end in .csv or .jsonl, or be a folder, got {path.name!r}")
     if not path.absolute().parent.is_dir():
         raise invalid("--output", f"there is no folder {path.parent}; make it first")
     if check_only:
         return
+    if not suffix:
+        _write_folder(path, labels, predictions)
+    elif suffix == ".csv":
+        _write_csv(path, labels, predictions)
+    else:
+        with path.open("w", encoding="utf-8") as file:
+            for label, prediction in zip(labels, predictions, strict=True):
+                file.write(json.dumps({"item": label, **as_cells(prediction)}) + "\n")
+
+
+def _write_csv(
+    path: Path, labels: Sequence[str], predictions: Sequence[seedbed.Prediction]
+) -> None:
+    rows = [as_cells(prediction) for prediction in predictions]
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["prediction"]
+    # The probabilities of an item are in its own order; a table wants a fixed one.
+    shares = sorted(name for name in columns if name.startswith(SHARE))
+    plain = [name for name in columns if not name.startswith(SHARE)]
     with path.open("w", newline="", encoding="utf-8") as file:
-        if suffix == ".csv":
-            columns = list(_cells(predictions[0])) if predictions else ["prediction"]
-            # The probabilities of the first item are in its own order; a table wants a fixed one.
-            shares = sorted(name for name in columns if name.startswith(_SHARE))
-            plain = [name for name in columns if not name.startswith(_SHARE)]
-            writer = csv.DictWriter(file, ["item", *plain, *shares])
-            writer.writeheader()
-            for label, prediction in zip(labels, predictions, strict=True):
-                writer.writerow({"item": label, **_cells(prediction)})
-        else:
-            for label, prediction in zip(labels, predictions, strict=True):
-                file.write(json.dumps({"item": label, **_cells(prediction)}) + "\n")
+        writer = csv.DictWriter(file, ["item", *plain, *shares])
+        writer.writeheader()
+        for label, row in zip(labels, rows, strict=True):
+            writer.writerow({"item": label, **row})
 
 
-def _cells(prediction: seedbed.Prediction) -> dict[str, object]:
-    if isinstance(prediction, seedbed.Regression):
-        return {
-            "prediction": prediction.value,
-            "lower": prediction.lower,
-            "upper": prediction.upper,
-            "confidence": prediction.confidence,
-        }
-    shares = {f"{_SHARE}{k}": p for k, p in prediction.probabilities.items()}
-    return {"prediction": prediction.label, **shares}
+def _write_folder(
+    folder: Path, labels: Sequence[str], predictions: Sequence[seedbed.Prediction]
+) -> None:
+    folder.mkdir(exist_ok=True)
+    _write_csv(folder / "predictions.csv", labels, predictions)
+    for label, prediction in zip(labels, predictions, strict=True):
+        if isinstance(prediction, seedbed.Segmentation):
+            # A label may be a path in the folder that was predicted.
+            stem = PurePosixPath(label).with_suffix("").as_posix().replace("/", "_")
+            (folder / f"{stem}_mask.png").write_bytes(prediction.mask_png)
+            (folder / f"{stem}_overlay.png").write_bytes(prediction.overlay_png)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import seedbed
+from seedbed.cli.data_options import chosen, data_options, pairs_of
 from seedbed.cli.output import (
     error_json,
     leaderboard,
@@ -21,7 +22,6 @@ from seedbed.cli.output import (
 )
 from seedbed.cli.progress import Display, job_display
 from seedbed.cli.session import Session, connection_options, json_option, pass_session
-from seedbed.errors import invalid
 
 INTERRUPTED = 130
 
@@ -32,10 +32,16 @@ INTERRUPTED = 130
 )
 @click.option("--task", required=True, help="What to learn; `seedbed tasks` lists them.")
 @click.option(
-    "--data", required=True, metavar="URI", help="A file, a folder, a URI or a dataset's id."
+    "--data",
+    required=True,
+    multiple=True,
+    metavar="URI",
+    help="A file, a folder, a URI or a dataset's id; may be given several times.",
 )
-@click.option("--target", metavar="COLUMN", help="The column to predict.")
-@click.option("--test", metavar="URI", help="Data to score the final model with.")
+@data_options
+@click.option(
+    "--target", metavar="COLUMN", help="The column to predict; several with commas between them."
+)
 @click.option(
     "--budget",
     default="60s",
@@ -59,9 +65,13 @@ INTERRUPTED = 130
 def train(
     session: Session,
     task: str,
-    data: str,
-    target: str | None,
+    data: tuple[str, ...],
     test: str | None,
+    valid: str | None,
+    tables: tuple[str, ...],
+    layout: str,
+    query: str,
+    target: str | None,
     budget: str,
     metric: str | None,
     settings: tuple[str, ...],
@@ -73,16 +83,17 @@ def train(
 
     Ctrl-C stops the search and keeps the best model so far; a second one cancels the job.
     """
-    options = {key: _setting(value) for key, value in _pairs(settings, "--set", "KEY=VALUE")}
-    space = dict(_pairs(search, "--search", "NAME=DOMAIN"))
+    options = {key: _setting(value) for key, value in pairs_of(settings, "--set", "KEY=VALUE")}
+    space = dict(pairs_of(search, "--search", "NAME=DOMAIN"))
+    choice = chosen(data, test, valid, tables, layout, query)
     limits = seedbed.parse_budget(budget)
     domains = {name: seedbed.parse_domain(text, name) for name, text in space.items()}
     with session.client() as client:
         job = client.train(
             task,
-            data,
+            choice.data,
+            **choice.arguments(),
             target=target,
-            test=test,
             budget=limits,
             metric=metric,
             options=options,
@@ -97,22 +108,10 @@ def train(
         job.refresh()
         trials = job.trials()
         if session.json:
-            say_json(summary(job, trials))
+            say_json(summary(job, trials, client))
         else:
-            show_result(job, trials, f"{shlex.quote(data)}{session.repeated}")
+            show_result(job, trials, f"{shlex.quote(data[0])}{session.repeated}")
         return exit_code(job, interrupts)
-
-
-def _pairs(given: tuple[str, ...], option: str, form: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for item in given:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise invalid(option, f"must be {form}, got {item!r}")
-        if any(key.strip() == name for name, _ in found):
-            raise invalid(option, f"{key.strip()} is given twice; give it once")
-        found.append((key.strip(), value.strip()))
-    return found
 
 
 def _setting(text: str) -> Any:
@@ -172,8 +171,11 @@ def exit_code(job: seedbed.Job, interrupts: int) -> int:
     return INTERRUPTED if interrupts else 1
 
 
-def summary(job: seedbed.Job, trials: list[seedbed.Trial]) -> dict[str, Any]:
-    """A job as `train --json` and `job show --json` print it, with short ids."""
+def summary(
+    job: seedbed.Job, trials: list[seedbed.Trial], client: seedbed.Client | None = None
+) -> dict[str, Any]:
+    """A job as `train --json` and `job show --json` print it, with short ids; with a client also
+    every score that its model has."""
     info = job.info
     validation, test = info.validation_score, info.test_score
     interval = None
@@ -193,6 +195,9 @@ def summary(job: seedbed.Job, trials: list[seedbed.Trial]) -> dict[str, Any]:
         "seconds": None if info.seconds is None else round(info.seconds, 3),
         "stop_reason": info.stop_reason or None,
     }
+    if client is not None and info.model:
+        scores = client.model(info.model).info.test_scores
+        data["test_scores"] = {score.metric: score.value for score in scores}
     try:
         job.raise_if_failed()
     except seedbed.JobFailed as error:

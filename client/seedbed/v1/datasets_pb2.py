@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from seedbed.v1 import values_pb2 as seedbed_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19seedbed/v1/datasets.proto\x12\nseedbed.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17seedbed/v1/values.proto\"\xb0\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\'\n\x07sources\x18\x03 \x03(\x0b\x32\x16.seedbed.v1.DataSource\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\nDataSource\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12+\n\x05split\x18\x02 \x01(\x0e\x32\x1c.seedbed.v1.DataSource.Split\">\n\x05Split\x12\x15\n\x11SPLIT_UNSPECIFIED\x10\x00\x12\t\n\x05TRAIN\x10\x01\x12\t\n\x05VALID\x10\x02\x12\x08\n\x04TEST\x10\x03\"\x8b\x01\n\x14\x43reateDatasetRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12$\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x13.seedbed.v1.Dataset\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"[\n\x14UploadDatasetRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.seedbed.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xa2\x01\n\x0cUploadHeader\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\x12\x11\n\tfile_name\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0e\n\x06offset\x18\x06 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x07 \x01(\t\x12\x12\n\ndataset_id\x18\x08 \x01(\t\"V\n\x15UploadDatasetResponse\x12\x17\n\x0f\x63ommitted_bytes\x18\x01 \x01(\x03\x12$\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x13.seedbed.v1.Dataset\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListDatasetsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x14ListDatasetsResponse\x12%\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.seedbed.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x15InspectDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"\x8c\x02\n\x16InspectDatasetResponse\x12\x0e\n\x06layout\x18\x01 \x01(\t\x12(\n\x06splits\x18\x02 \x03(\x0b\x32\x18.seedbed.v1.SplitSummary\x12#\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x12.seedbed.v1.Column\x12\'\n\x07\x63lasses\x18\x04 \x03(\x0b\x32\x16.seedbed.v1.ClassCount\x12\x0e\n\x06target\x18\x05 \x01(\t\x12$\n\x07samples\x18\x06 \x03(\x0b\x32\x13.seedbed.v1.Example\x12%\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x13.seedbed.v1.Finding\x12\r\n\x05tasks\x18\x08 \x03(\t\"O\n\x0cSplitSummary\x12+\n\x05split\x18\x01 \x01(\x0e\x32\x1c.seedbed.v1.DataSource.Split\x12\x12\n\nitem_count\x18\x02 \x01(\x03\"e\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x15\n\rmissing_count\x18\x03 \x01(\x03\x12\x16\n\x0e\x64istinct_count\x18\x04 \x01(\x03\x12\x10\n\x08\x65xamples\x18\x05 \x03(\t\"*\n\nClassCount\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xc5\x01\n\x07\x46inding\x12.\n\x08severity\x18\x01 \x01(\x0e\x32\x1c.seedbed.v1.Finding.Severity\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t\"F\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x08\n\x04INFO\x10\x01\x12\x0b\n\x07WARNING\x10\x02\x12\t\n\x05\x45RROR\x10\x03\x32\xe9\x03\n\x0e\x44\x61tasetService\x12\x46\n\rCreateDataset\x12 .seedbed.v1.CreateDatasetRequest\x1a\x13.seedbed.v1.Dataset\x12V\n\rUploadDataset\x12 .seedbed.v1.UploadDatasetRequest\x1a!.seedbed.v1.UploadDatasetResponse(\x01\x12@\n\nGetDataset\x12\x1d.seedbed.v1.GetDatasetRequest\x1a\x13.seedbed.v1.Dataset\x12Q\n\x0cListDatasets\x12\x1f.seedbed.v1.ListDatasetsRequest\x1a .seedbed.v1.ListDatasetsResponse\x12I\n\rDeleteDataset\x12 .seedbed.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\x12W\n\x0eInspectDataset\x12!.seedbed.v1.InspectDatasetRequest\x1a\".seedbed.v1.InspectDatasetResponseB6\n\x0e\x64\x65v.seedbed.v1P\x01Z\x14seedbed/v1;seedbedv1\xea\x02\x0bSeedbed::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19seedbed/v1/datasets.proto\x12\nseedbed.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17seedbed/v1/values.proto\"\xc0\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\'\n\x07sources\x18\x03 \x03(\x0b\x32\x16.seedbed.v1.DataSource\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06layout\x18\x07 \x01(\t\"\xa3\x01\n\nDataSource\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12+\n\x05split\x18\x02 \x01(\x0e\x32\x1c.seedbed.v1.DataSource.Split\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\">\n\x05Split\x12\x15\n\x11SPLIT_UNSPECIFIED\x10\x00\x12\t\n\x05TRAIN\x10\x01\x12\t\n\x05VALID\x10\x02\x12\x08\n\x04TEST\x10\x03\"\x8b\x01\n\x14\x43reateDatasetRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12$\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x13.seedbed.v1.Dataset\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"[\n\x14UploadDatasetRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.seedbed.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xa2\x01\n\x0cUploadHeader\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\x12\x11\n\tfile_name\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0e\n\x06offset\x18\x06 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x07 \x01(\t\x12\x12\n\ndataset_id\x18\x08 \x01(\t\"V\n\x15UploadDatasetResponse\x12\x17\n\x0f\x63ommitted_bytes\x18\x01 \x01(\x03\x12$\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x13.seedbed.v1.Dataset\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListDatasetsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x14ListDatasetsResponse\x12%\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.seedbed.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x15InspectDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"\xe8\x02\n\x16InspectDatasetResponse\x12\x0e\n\x06layout\x18\x01 \x01(\t\x12(\n\x06splits\x18\x02 \x03(\x0b\x32\x18.seedbed.v1.SplitSummary\x12#\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x12.seedbed.v1.Column\x12\'\n\x07\x63lasses\x18\x04 \x03(\x0b\x32\x16.seedbed.v1.ClassCount\x12\x0e\n\x06target\x18\x05 \x01(\t\x12$\n\x07samples\x18\x06 \x03(\x0b\x32\x13.seedbed.v1.Example\x12%\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x13.seedbed.v1.Finding\x12\r\n\x05tasks\x18\x08 \x03(\t\x12\x0f\n\x07\x63ontent\x18\t \x01(\t\x12\"\n\x07guesses\x18\n \x03(\x0b\x32\x11.seedbed.v1.Guess\x12%\n\x06tables\x18\x0b \x03(\x0b\x32\x15.seedbed.v1.SideTable\"C\n\x05Guess\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\x12\x10\n\x08overrule\x18\x04 \x01(\t\"=\n\tSideTable\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\"O\n\x0cSplitSummary\x12+\n\x05split\x18\x01 \x01(\x0e\x32\x1c.seedbed.v1.DataSource.Split\x12\x12\n\nitem_count\x18\x02 \x01(\x03\"e\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x15\n\rmissing_count\x18\x03 \x01(\x03\x12\x16\n\x0e\x64istinct_count\x18\x04 \x01(\x03\x12\x10\n\x08\x65xamples\x18\x05 \x03(\t\"*\n\nClassCount\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xc5\x01\n\x07\x46inding\x12.\n\x08severity\x18\x01 \x01(\x0e\x32\x1c.seedbed.v1.Finding.Severity\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t\"F\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x08\n\x04INFO\x10\x01\x12\x0b\n\x07WARNING\x10\x02\x12\t\n\x05\x45RROR\x10\x03\x32\xe9\x03\n\x0e\x44\x61tasetService\x12\x46\n\rCreateDataset\x12 .seedbed.v1.CreateDatasetRequest\x1a\x13.seedbed.v1.Dataset\x12V\n\rUploadDataset\x12 .seedbed.v1.UploadDatasetRequest\x1a!.seedbed.v1.UploadDatasetResponse(\x01\x12@\n\nGetDataset\x12\x1d.seedbed.v1.GetDatasetRequest\x1a\x13.seedbed.v1.Dataset\x12Q\n\x0cListDatasets\x12\x1f.seedbed.v1.ListDatasetsRequest\x1a .seedbed.v1.ListDatasetsResponse\x12I\n\rDeleteDataset\x12 .seedbed.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\x12W\n\x0eInspectDataset\x12!.seedbed.v1.InspectDatasetRequest\x1a\".seedbed.v1.InspectDatasetResponseB6\n\x0e\x64\x65v.seedbed.v1P\x01Z\x14seedbed/v1;seedbedv1\xea\x02\x0bSeedbed::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,41 +36,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.seedbed.v1P\001Z\024seedbed/v1;seedbedv1\352\002\013Seedbed::V1'
   _globals['_DATASET']._serialized_start=129
-  _globals['_DATASET']._serialized_end=305
-  _globals['_DATASOURCE']._serialized_start=308
-  _globals['_DATASOURCE']._serialized_end=442
-  _globals['_DATASOURCE_SPLIT']._serialized_start=380
-  _globals['_DATASOURCE_SPLIT']._serialized_end=442
-  _globals['_CREATEDATASETREQUEST']._serialized_start=445
-  _globals['_CREATEDATASETREQUEST']._serialized_end=584
-  _globals['_UPLOADDATASETREQUEST']._serialized_start=586
-  _globals['_UPLOADDATASETREQUEST']._serialized_end=677
-  _globals['_UPLOADHEADER']._serialized_start=680
-  _globals['_UPLOADHEADER']._serialized_end=842
-  _globals['_UPLOADDATASETRESPONSE']._serialized_start=844
-  _globals['_UPLOADDATASETRESPONSE']._serialized_end=930
-  _globals['_GETDATASETREQUEST']._serialized_start=932
-  _globals['_GETDATASETREQUEST']._serialized_end=965
-  _globals['_LISTDATASETSREQUEST']._serialized_start=967
-  _globals['_LISTDATASETSREQUEST']._serialized_end=1043
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=1045
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=1131
-  _globals['_DELETEDATASETREQUEST']._serialized_start=1133
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1169
-  _globals['_INSPECTDATASETREQUEST']._serialized_start=1171
-  _globals['_INSPECTDATASETREQUEST']._serialized_end=1224
-  _globals['_INSPECTDATASETRESPONSE']._serialized_start=1227
-  _globals['_INSPECTDATASETRESPONSE']._serialized_end=1495
-  _globals['_SPLITSUMMARY']._serialized_start=1497
-  _globals['_SPLITSUMMARY']._serialized_end=1576
-  _globals['_COLUMN']._serialized_start=1578
-  _globals['_COLUMN']._serialized_end=1679
-  _globals['_CLASSCOUNT']._serialized_start=1681
-  _globals['_CLASSCOUNT']._serialized_end=1723
-  _globals['_FINDING']._serialized_start=1726
-  _globals['_FINDING']._serialized_end=1923
-  _globals['_FINDING_SEVERITY']._serialized_start=1853
-  _globals['_FINDING_SEVERITY']._serialized_end=1923
-  _globals['_DATASETSERVICE']._serialized_start=1926
-  _globals['_DATASETSERVICE']._serialized_end=2415
+  _globals['_DATASET']._serialized_end=321
+  _globals['_DATASOURCE']._serialized_start=324
+  _globals['_DATASOURCE']._serialized_end=487
+  _globals['_DATASOURCE_SPLIT']._serialized_start=425
+  _globals['_DATASOURCE_SPLIT']._serialized_end=487
+  _globals['_CREATEDATASETREQUEST']._serialized_start=490
+  _globals['_CREATEDATASETREQUEST']._serialized_end=629
+  _globals['_UPLOADDATASETREQUEST']._serialized_start=631
+  _globals['_UPLOADDATASETREQUEST']._serialized_end=722
+  _globals['_UPLOADHEADER']._serialized_start=725
+  _globals['_UPLOADHEADER']._serialized_end=887
+  _globals['_UPLOADDATASETRESPONSE']._serialized_start=889
+  _globals['_UPLOADDATASETRESPONSE']._serialized_end=975
+  _globals['_GETDATASETREQUEST']._serialized_start=977
+  _globals['_GETDATASETREQUEST']._serialized_end=1010
+  _globals['_LISTDATASETSREQUEST']._serialized_start=1012
+  _globals['_LISTDATASETSREQUEST']._serialized_end=1088
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=1090
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=1176
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1178
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1214
+  _globals['_INSPECTDATASETREQUEST']._serialized_start=1216
+  _globals['_INSPECTDATASETREQUEST']._serialized_end=1269
+  _globals['_INSPECTDATASETRESPONSE']._serialized_start=1272
+  _globals['_INSPECTDATASETRESPONSE']._serialized_end=1632
+  _globals['_GUESS']._serialized_start=1634
+  _globals['_GUESS']._serialized_end=1701
+  _globals['_SIDETABLE']._serialized_start=1703
+  _globals['_SIDETABLE']._serialized_end=1764
+  _globals['_SPLITSUMMARY']._serialized_start=1766
+  _globals['_SPLITSUMMARY']._serialized_end=1845
+  _globals['_COLUMN']._serialized_start=1847
+  _globals['_COLUMN']._serialized_end=1948
+  _globals['_CLASSCOUNT']._serialized_start=1950
+  _globals['_CLASSCOUNT']._serialized_end=1992
+  _globals['_FINDING']._serialized_start=1995
+  _globals['_FINDING']._serialized_end=2192
+  _globals['_FINDING_SEVERITY']._serialized_start=2122
+  _globals['_FINDING_SEVERITY']._serialized_end=2192
+  _globals['_DATASETSERVICE']._serialized_start=2195
+  _globals['_DATASETSERVICE']._serialized_end=2684
 # @@protoc_insertion_point(module_scope)

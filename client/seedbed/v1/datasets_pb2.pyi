@@ -33,6 +33,7 @@ class Dataset(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     display_name: _builtins.str
@@ -41,6 +42,10 @@ class Dataset(_message.Message):
     """SHA-256 over the contents of all sources, as 64 hexadecimal digits."""
     size_bytes: _builtins.int
     """Bytes in all sources together."""
+    layout: _builtins.str
+    """What the data is to be read as, one of the values of
+    `InspectDatasetResponse.layout`; empty lets the server find out.
+    """
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataSource]:
         """Where the data is, in order."""
@@ -56,10 +61,11 @@ class Dataset(_message.Message):
         fingerprint: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        layout: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "fingerprint", b"fingerprint", "name", b"name", "size_bytes", b"size_bytes", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "fingerprint", b"fingerprint", "layout", b"layout", "name", b"name", "size_bytes", b"size_bytes", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -79,7 +85,7 @@ class DataSource(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         SPLIT_UNSPECIFIED: DataSource._Split.ValueType  # 0
         """Decided by the data: `train/`, `valid/` and `test/` folders are
-        recognised, and all else is training data.
+        recognised; without a `train/`, what lies beside them is training data.
         """
         TRAIN: DataSource._Split.ValueType  # 1
         VALID: DataSource._Split.ValueType  # 2
@@ -88,7 +94,7 @@ class DataSource(_message.Message):
     class Split(_Split, metaclass=_SplitEnumTypeWrapper): ...
     SPLIT_UNSPECIFIED: DataSource.Split.ValueType  # 0
     """Decided by the data: `train/`, `valid/` and `test/` folders are
-    recognised, and all else is training data.
+    recognised; without a `train/`, what lies beside them is training data.
     """
     TRAIN: DataSource.Split.ValueType  # 1
     VALID: DataSource.Split.ValueType  # 2
@@ -96,21 +102,34 @@ class DataSource(_message.Message):
 
     URI_FIELD_NUMBER: _builtins.int
     SPLIT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """A file or folder under one of the server's allowed roots (a path or
-    `file://`), `sample://{name}`, or the name of an uploaded dataset.
+    `file://`), `sample://{name}`, the name of an uploaded dataset, or an
+    address of a scheme the server allows, such as `https://`, `s3://`, `gs://`
+    or that of a database.
     """
     split: Global___DataSource.Split.ValueType
     """What the data is for."""
+    role: _builtins.str
+    """What a table describes where it does not hold the items themselves:
+    `items` or `users` that ratings are about, the `legend` of masks, or a name
+    that the task knows. Empty lets the data decide.
+    """
+    query: _builtins.str
+    """The SELECT that gives the rows; for a database, and only there."""
     def __init__(
         self,
         *,
         uri: _builtins.str = ...,
         split: Global___DataSource.Split.ValueType = ...,
+        role: _builtins.str = ...,
+        query: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["split", b"split", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "role", b"role", "split", b"split", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,10 +409,17 @@ class InspectDatasetResponse(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    GUESSES_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     layout: _builtins.str
-    """`table`, `class_folders`, `image_table` or `files`."""
+    """`table`, `class_folders` (a file's folder is its class), `file_table` (a
+    table names the files), `image_masks` (pictures and their masks) or `files`.
+    """
     target: _builtins.str
     """The column that was taken as target; empty where none was given or guessed."""
+    content: _builtins.str
+    """What the files are: `image`, `audio` or `text`; empty where there are none."""
     @_builtins.property
     def splits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SplitSummary]:
         """The splits the data comes with."""
@@ -418,6 +444,14 @@ class InspectDatasetResponse(_message.Message):
     def tasks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The tasks that fit the data, as `tasks/{task}`, the best fit first."""
 
+    @_builtins.property
+    def guesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Guess]:
+        """What was concluded from names and values, and could be said otherwise."""
+
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___SideTable]:
+        """The tables that describe something else than items."""
+
     def __init__(
         self,
         *,
@@ -429,14 +463,82 @@ class InspectDatasetResponse(_message.Message):
         samples: _abc.Iterable[_values_pb2.Example] | None = ...,
         findings: _abc.Iterable[Global___Finding] | None = ...,
         tasks: _abc.Iterable[_builtins.str] | None = ...,
+        content: _builtins.str = ...,
+        guesses: _abc.Iterable[Global___Guess] | None = ...,
+        tables: _abc.Iterable[Global___SideTable] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "columns", b"columns", "findings", b"findings", "layout", b"layout", "samples", b"samples", "splits", b"splits", "target", b"target", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "columns", b"columns", "content", b"content", "findings", b"findings", "guesses", b"guesses", "layout", b"layout", "samples", b"samples", "splits", b"splits", "tables", b"tables", "target", b"target", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InspectDatasetResponse: _TypeAlias = InspectDatasetResponse  # noqa: Y015
+
+@_typing.final
+class Guess(_message.Message):
+    """Something that was concluded and not said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    OVERRULE_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """What it is about, such as `layout` or `target`."""
+    value: _builtins.str
+    """What was concluded."""
+    why: _builtins.str
+    """From what it was concluded."""
+    overrule: _builtins.str
+    """How to say otherwise."""
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        value: _builtins.str = ...,
+        why: _builtins.str = ...,
+        overrule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overrule", b"overrule", "value", b"value", "what", b"what", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Guess: _TypeAlias = Guess  # noqa: Y015
+
+@_typing.final
+class SideTable(_message.Message):
+    """A table that describes what the items refer to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """As in `DataSource.role`."""
+    row_count: _builtins.int
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of its columns, in order."""
+
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        row_count: _builtins.int = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "role", b"role", "row_count", b"row_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SideTable: _TypeAlias = SideTable  # noqa: Y015
 
 @_typing.final
 class SplitSummary(_message.Message):

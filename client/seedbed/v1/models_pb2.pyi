@@ -42,6 +42,7 @@ class Model(_message.Message):
     DATASET_FINGERPRINT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    TEST_SCORES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/models/{model}`."""
     display_name: _builtins.str
@@ -84,6 +85,12 @@ class Model(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def test_scores(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.Score]:
+        """Every measure that fits the target on the split that was touched once, at
+        the end; `test_score` is one of them.
+        """
+
     def __init__(
         self,
         *,
@@ -102,10 +109,11 @@ class Model(_message.Message):
         dataset_fingerprint: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        test_scores: _abc.Iterable[_values_pb2.Score] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "parameters", b"parameters", "test_score", b"test_score", "validation_score", b"validation_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "classes", b"classes", "create_time", b"create_time", "dataset_fingerprint", b"dataset_fingerprint", "display_name", b"display_name", "inputs", b"inputs", "job", b"job", "name", b"name", "parameters", b"parameters", "size_bytes", b"size_bytes", "target", b"target", "task", b"task", "test_score", b"test_score", "trial", b"trial", "validation_score", b"validation_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "classes", b"classes", "create_time", b"create_time", "dataset_fingerprint", b"dataset_fingerprint", "display_name", b"display_name", "inputs", b"inputs", "job", b"job", "name", b"name", "parameters", b"parameters", "size_bytes", b"size_bytes", "target", b"target", "task", b"task", "test_score", b"test_score", "test_scores", b"test_scores", "trial", b"trial", "validation_score", b"validation_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -122,7 +130,9 @@ class Field(_message.Message):
     name: _builtins.str
     """The key in `Example.fields`."""
     type: _builtins.str
-    """`numeric`, `category`, `date`, `boolean`, `text` or `image`."""
+    """`numeric`, `category`, `date`, `boolean`, `text`, `image`, `audio`, `series`,
+    `user` or `item`.
+    """
     def __init__(
         self,
         *,

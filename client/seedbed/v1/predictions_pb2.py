@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from seedbed.v1 import values_pb2 as seedbed_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cseedbed/v1/predictions.proto\x12\nseedbed.v1\x1a\x17seedbed/v1/values.proto\"F\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x13.seedbed.v1.Example\"M\n\x0fPredictResponse\x12+\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x16.seedbed.v1.Prediction\x12\r\n\x05model\x18\x02 \x01(\t\"\xa8\x03\n\nPrediction\x12?\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32%.seedbed.v1.Prediction.ClassificationH\x00\x12\x37\n\nregression\x18\x02 \x01(\x0b\x32!.seedbed.v1.Prediction.RegressionH\x00\x1a_\n\x0e\x43lassification\x12\r\n\x05label\x18\x01 \x01(\t\x12>\n\rprobabilities\x18\x02 \x03(\x0b\x32\'.seedbed.v1.Prediction.ClassProbability\x1a\x36\n\x10\x43lassProbability\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x1a\x7f\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x12\n\x05lower\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nconfidence\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upperB\r\n\x0b_confidenceB\x06\n\x04kind2W\n\x11PredictionService\x12\x42\n\x07Predict\x12\x1a.seedbed.v1.PredictRequest\x1a\x1b.seedbed.v1.PredictResponseB6\n\x0e\x64\x65v.seedbed.v1P\x01Z\x14seedbed/v1;seedbedv1\xea\x02\x0bSeedbed::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cseedbed/v1/predictions.proto\x12\nseedbed.v1\x1a\x17seedbed/v1/values.proto\"F\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x13.seedbed.v1.Example\"M\n\x0fPredictResponse\x12+\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x16.seedbed.v1.Prediction\x12\r\n\x05model\x18\x02 \x01(\t\"\xda\t\n\nPrediction\x12?\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32%.seedbed.v1.Prediction.ClassificationH\x00\x12\x37\n\nregression\x18\x02 \x01(\x0b\x32!.seedbed.v1.Prediction.RegressionH\x00\x12\x38\n\x0bmulti_label\x18\x03 \x01(\x0b\x32!.seedbed.v1.Prediction.MultiLabelH\x00\x12;\n\x0csegmentation\x18\x04 \x01(\x0b\x32#.seedbed.v1.Prediction.SegmentationH\x00\x12\x31\n\x07ranking\x18\x05 \x01(\x0b\x32\x1e.seedbed.v1.Prediction.RankingH\x00\x12:\n\x0cmulti_target\x18\x06 \x01(\x0b\x32\".seedbed.v1.Prediction.MultiTargetH\x00\x1a_\n\x0e\x43lassification\x12\r\n\x05label\x18\x01 \x01(\t\x12>\n\rprobabilities\x18\x02 \x03(\x0b\x32\'.seedbed.v1.Prediction.ClassProbability\x1a\x36\n\x10\x43lassProbability\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x1a\x7f\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x12\n\x05lower\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nconfidence\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upperB\r\n\x0b_confidence\x1a\\\n\nMultiLabel\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12>\n\rprobabilities\x18\x02 \x03(\x0b\x32\'.seedbed.v1.Prediction.ClassProbability\x1ah\n\x0cSegmentation\x12\x10\n\x08mask_png\x18\x01 \x01(\x0c\x12\x13\n\x0boverlay_png\x18\x02 \x01(\x0c\x12\x31\n\x06shares\x18\x03 \x03(\x0b\x32!.seedbed.v1.Prediction.ClassShare\x1a*\n\nClassShare\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x1a;\n\x07Ranking\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.seedbed.v1.Prediction.RankedItem\x1a)\n\nRankedItem\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x1aG\n\x0bMultiTarget\x12\x38\n\x07targets\x18\x01 \x03(\x0b\x32\'.seedbed.v1.Prediction.TargetPrediction\x1a\xa4\x01\n\x10TargetPrediction\x12\x0e\n\x06target\x18\x01 \x01(\t\x12?\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32%.seedbed.v1.Prediction.ClassificationH\x00\x12\x37\n\nregression\x18\x03 \x01(\x0b\x32!.seedbed.v1.Prediction.RegressionH\x00\x42\x06\n\x04kindB\x06\n\x04kind2W\n\x11PredictionService\x12\x42\n\x07Predict\x12\x1a.seedbed.v1.PredictRequest\x1a\x1b.seedbed.v1.PredictResponseB6\n\x0e\x64\x65v.seedbed.v1P\x01Z\x14seedbed/v1;seedbedv1\xea\x02\x0bSeedbed::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,13 +38,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTRESPONSE']._serialized_start=141
   _globals['_PREDICTRESPONSE']._serialized_end=218
   _globals['_PREDICTION']._serialized_start=221
-  _globals['_PREDICTION']._serialized_end=645
-  _globals['_PREDICTION_CLASSIFICATION']._serialized_start=357
-  _globals['_PREDICTION_CLASSIFICATION']._serialized_end=452
-  _globals['_PREDICTION_CLASSPROBABILITY']._serialized_start=454
-  _globals['_PREDICTION_CLASSPROBABILITY']._serialized_end=508
-  _globals['_PREDICTION_REGRESSION']._serialized_start=510
-  _globals['_PREDICTION_REGRESSION']._serialized_end=637
-  _globals['_PREDICTIONSERVICE']._serialized_start=647
-  _globals['_PREDICTIONSERVICE']._serialized_end=734
+  _globals['_PREDICTION']._serialized_end=1463
+  _globals['_PREDICTION_CLASSIFICATION']._serialized_start=587
+  _globals['_PREDICTION_CLASSIFICATION']._serialized_end=682
+  _globals['_PREDICTION_CLASSPROBABILITY']._serialized_start=684
+  _globals['_PREDICTION_CLASSPROBABILITY']._serialized_end=738
+  _globals['_PREDICTION_REGRESSION']._serialized_start=740
+  _globals['_PREDICTION_REGRESSION']._serialized_end=867
+  _globals['_PREDICTION_MULTILABEL']._serialized_start=869
+  _globals['_PREDICTION_MULTILABEL']._serialized_end=961
+  _globals['_PREDICTION_SEGMENTATION']._serialized_start=963
+  _globals['_PREDICTION_SEGMENTATION']._serialized_end=1067
+  _globals['_PREDICTION_CLASSSHARE']._serialized_start=1069
+  _globals['_PREDICTION_CLASSSHARE']._serialized_end=1111
+  _globals['_PREDICTION_RANKING']._serialized_start=1113
+  _globals['_PREDICTION_RANKING']._serialized_end=1172
+  _globals['_PREDICTION_RANKEDITEM']._serialized_start=1174
+  _globals['_PREDICTION_RANKEDITEM']._serialized_end=1215
+  _globals['_PREDICTION_MULTITARGET']._serialized_start=1217
+  _globals['_PREDICTION_MULTITARGET']._serialized_end=1288
+  _globals['_PREDICTION_TARGETPREDICTION']._serialized_start=1291
+  _globals['_PREDICTION_TARGETPREDICTION']._serialized_end=1455
+  _globals['_PREDICTIONSERVICE']._serialized_start=1465
+  _globals['_PREDICTIONSERVICE']._serialized_end=1552
 # @@protoc_insertion_point(module_scope)

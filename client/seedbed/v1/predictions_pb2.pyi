@@ -167,23 +167,212 @@ class Prediction(_message.Message):
         @_typing.overload
         def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
 
+    @_typing.final
+    class MultiLabel(_message.Message):
+        """Any number of classes."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LABELS_FIELD_NUMBER: _builtins.int
+        PROBABILITIES_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """The classes that apply, the most probable first."""
+
+        @_builtins.property
+        def probabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction.ClassProbability]:
+            """Probability of each class, the highest first; they need not add up to 1."""
+
+        def __init__(
+            self,
+            *,
+            labels: _abc.Iterable[_builtins.str] | None = ...,
+            probabilities: _abc.Iterable[Global___Prediction.ClassProbability] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "probabilities", b"probabilities"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Segmentation(_message.Message):
+        """A class for every pixel."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        MASK_PNG_FIELD_NUMBER: _builtins.int
+        OVERLAY_PNG_FIELD_NUMBER: _builtins.int
+        SHARES_FIELD_NUMBER: _builtins.int
+        mask_png: _builtins.bytes
+        """A grey PNG of class numbers, as large as the picture."""
+        overlay_png: _builtins.bytes
+        """A PNG of the picture with the classes in colours over it."""
+        @_builtins.property
+        def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction.ClassShare]:
+            """Share of the pixels of each class, the largest first; they add up to 1."""
+
+        def __init__(
+            self,
+            *,
+            mask_png: _builtins.bytes = ...,
+            overlay_png: _builtins.bytes = ...,
+            shares: _abc.Iterable[Global___Prediction.ClassShare] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["mask_png", b"mask_png", "overlay_png", b"overlay_png", "shares", b"shares"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ClassShare(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LABEL_FIELD_NUMBER: _builtins.int
+        SHARE_FIELD_NUMBER: _builtins.int
+        label: _builtins.str
+        share: _builtins.float
+        """Between 0 and 1."""
+        def __init__(
+            self,
+            *,
+            label: _builtins.str = ...,
+            share: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "share", b"share"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Ranking(_message.Message):
+        """Things in an order, such as what a user would like."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ITEMS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction.RankedItem]:
+            """The best first."""
+
+        def __init__(
+            self,
+            *,
+            items: _abc.Iterable[Global___Prediction.RankedItem] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class RankedItem(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ITEM_FIELD_NUMBER: _builtins.int
+        SCORE_FIELD_NUMBER: _builtins.int
+        item: _builtins.str
+        """As the training data calls it."""
+        score: _builtins.float
+        """Comparable within one ranking only, unless it is a predicted rating."""
+        def __init__(
+            self,
+            *,
+            item: _builtins.str = ...,
+            score: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "score", b"score"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class MultiTarget(_message.Message):
+        """Several targets at once."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TARGETS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction.TargetPrediction]:
+            """In the order of `Model.target`."""
+
+        def __init__(
+            self,
+            *,
+            targets: _abc.Iterable[Global___Prediction.TargetPrediction] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["targets", b"targets"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class TargetPrediction(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TARGET_FIELD_NUMBER: _builtins.int
+        CLASSIFICATION_FIELD_NUMBER: _builtins.int
+        REGRESSION_FIELD_NUMBER: _builtins.int
+        target: _builtins.str
+        """The target's column."""
+        @_builtins.property
+        def classification(self) -> Global___Prediction.Classification: ...
+        @_builtins.property
+        def regression(self) -> Global___Prediction.Regression: ...
+        def __init__(
+            self,
+            *,
+            target: _builtins.str = ...,
+            classification: Global___Prediction.Classification | None = ...,
+            regression: Global___Prediction.Regression | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "kind", b"kind", "regression", b"regression"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "kind", b"kind", "regression", b"regression", "target", b"target"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["classification", "regression"]  # noqa: Y015
+        _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     REGRESSION_FIELD_NUMBER: _builtins.int
+    MULTI_LABEL_FIELD_NUMBER: _builtins.int
+    SEGMENTATION_FIELD_NUMBER: _builtins.int
+    RANKING_FIELD_NUMBER: _builtins.int
+    MULTI_TARGET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def classification(self) -> Global___Prediction.Classification: ...
     @_builtins.property
     def regression(self) -> Global___Prediction.Regression: ...
+    @_builtins.property
+    def multi_label(self) -> Global___Prediction.MultiLabel: ...
+    @_builtins.property
+    def segmentation(self) -> Global___Prediction.Segmentation: ...
+    @_builtins.property
+    def ranking(self) -> Global___Prediction.Ranking: ...
+    @_builtins.property
+    def multi_target(self) -> Global___Prediction.MultiTarget: ...
     def __init__(
         self,
         *,
         classification: Global___Prediction.Classification | None = ...,
         regression: Global___Prediction.Regression | None = ...,
+        multi_label: Global___Prediction.MultiLabel | None = ...,
+        segmentation: Global___Prediction.Segmentation | None = ...,
+        ranking: Global___Prediction.Ranking | None = ...,
+        multi_target: Global___Prediction.MultiTarget | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "kind", b"kind", "regression", b"regression"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "kind", b"kind", "multi_label", b"multi_label", "multi_target", b"multi_target", "ranking", b"ranking", "regression", b"regression", "segmentation", b"segmentation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "kind", b"kind", "regression", b"regression"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "kind", b"kind", "multi_label", b"multi_label", "multi_target", b"multi_target", "ranking", b"ranking", "regression", b"regression", "segmentation", b"segmentation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["classification", "regression"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["classification", "regression", "multi_label", "segmentation", "ranking", "multi_target"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 

@@ -66,14 +66,56 @@ class Regression:
     kind: ClassVar[str] = "regression"
 
 
-Prediction = Classification | Regression
+@dataclass(frozen=True, slots=True)
+class MultiLabel:
+    """Any number of classes. `labels` are those that apply, the most probable first;
+    `probabilities` are (label, probability) of every class, the highest first."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[tuple[str, float], ...]
+    kind: ClassVar[str] = "multi_label"
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """A class for every pixel, at the picture's own size. `mask_png` is an 8 or 16 bit grey PNG of
+    class numbers; `overlay_png` shows them in colours over the picture. `shares` are (class, share
+    of the pixels), the largest first; they add up to 1."""
+
+    mask_png: bytes = field(repr=False)
+    overlay_png: bytes = field(repr=False)
+    shares: tuple[tuple[str, float], ...] = ()
+    kind: ClassVar[str] = "segmentation"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Things with a score, the best first; scores compare within one ranking only."""
+
+    items: tuple[tuple[str, float], ...]
+    kind: ClassVar[str] = "ranking"
+
+
+@dataclass(frozen=True, slots=True)
+class MultiTarget:
+    """A prediction for each of several targets, by the target's column."""
+
+    targets: tuple[tuple[str, Classification | Regression], ...]
+    kind: ClassVar[str] = "multi_target"
+
+
+Prediction = Classification | Regression | MultiLabel | Segmentation | Ranking | MultiTarget
 
 
 class Block(ABC):
     """A part of a DataBlock: reads columns of the items, learns what it needs from the training
-    items, and turns items into arrays. `state` is JSON-able and goes into the bundle."""
+    items, and turns items into arrays. `state` is JSON-able and goes into the bundle.
+
+    `version` is raised when the same items come to be encoded into other arrays, so that what was
+    prepared before is not used again."""
 
     type: ClassVar[str]
+    version: ClassVar[int] = 1
 
     @property
     @abstractmethod
@@ -92,8 +134,15 @@ class Block(ABC):
 
 class InputBlock(Block):
     """The type of what is predicted from. `ignored` are columns of the data that a fitted block was
-    given and does not use, and why."""
+    given and does not use, and why.
 
+    `becomes` is the type that it is also encoded as, so that the architectures for that type may be
+    used too: sounds become pictures. A block that becomes `image` puts out an array `image`, uint8
+    [N, H, W, C] with C 1 or 3. `natural` is False where such pictures are no photographs, and
+    mirroring, cropping or colouring them differently would change what they show."""
+
+    becomes: ClassVar[str] = ""
+    natural: bool = True
     ignored: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
@@ -134,7 +183,7 @@ class TargetBlock(Block):
 
     @abstractmethod
     def encode(self, items: pd.DataFrame) -> Encoded:
-        """One array, `target`, with a value per item; a missing or unknown one is a problem."""
+        """One array, `target` [N, ...]; an item whose target is missing or unknown is a problem."""
 
     @property
     @abstractmethod
@@ -145,19 +194,31 @@ class TargetBlock(Block):
     def loss(
         self, raw: torch.Tensor, target: torch.Tensor, *, label_smoothing: float = 0.0
     ) -> torch.Tensor:
-        """The mean loss of raw outputs [B, output size] against encoded targets [B]."""
+        """The mean loss of raw outputs [B, output size, ...] against encoded targets [B, ...]."""
 
     @abstractmethod
     def activate(self, raw: torch.Tensor) -> torch.Tensor:
-        """Raw outputs [B, output size] to what metrics and `decode` take: probabilities, values."""
+        """Raw outputs [B, output size, ...] to what metrics and `decode` take: probabilities,
+        values, maps of class numbers."""
 
     @abstractmethod
     def stratify(self, encoded: Array) -> Array | None:
         """Labels [N] whose shares a split should keep; None where it does not matter."""
+
+    def guess(self, train: Array, count: int) -> Array:
+        """What would be put out for `count` items by somebody who knows the encoded training
+        targets and not the items, [count, ...]: the mean, or the shares of the classes."""
+        import numpy as np
+
+        if self.output_size == 1 or train.ndim > 1:
+            guess = np.atleast_1d(train.mean(axis=0))
+        else:
+            guess = np.bincount(train, minlength=self.output_size) / len(train)
+        return np.tile(guess, (count, *[1] * guess.ndim))
 
     def calibrate(self, target: Array, outputs: Array) -> None:
         """Learns from the validation split what `decode` needs, such as the width of intervals."""
 
     @abstractmethod
     def decode(self, outputs: Array) -> list[Prediction]:
-        """Activated outputs [N, output size] to predictions."""
+        """Activated outputs [N, ...] to predictions."""

@@ -114,6 +114,8 @@ def read_numbers(column: pd.Series) -> tuple[Floats, Mask]:
 
 def read_booleans(column: pd.Series) -> tuple[Floats, Mask]:
     """1.0 and 0.0 for true and false, 1 and 0, or their text."""
+    if column.dtype == np.bool_:
+        return column.to_numpy(dtype=np.float64), np.zeros(len(column), dtype=np.bool_)
     values = [str(value).strip().lower() for value in column]
     numbers = np.array([_BOOLEANS.get(value, np.nan) for value in values], dtype=np.float64)
     return numbers, np.isnan(numbers) & ~_is_missing(column)
@@ -135,7 +137,10 @@ def read_dates(column: pd.Series, day_first: bool) -> tuple[pd.Series, Mask]:
         dates = pd.to_datetime(
             column, errors="coerce", utc=True, format="mixed", dayfirst=day_first
         ).dt.tz_localize(None)
-    return dates, (dates.isna().to_numpy() & ~_is_missing(column)) | numbers
+    wrong = dates.isna().to_numpy()
+    if wrong.any():
+        wrong = wrong & ~_is_missing(column)
+    return dates, wrong | numbers
 
 
 def is_day_first(column: pd.Series) -> bool:
@@ -187,6 +192,10 @@ def _is_missing(column: pd.Series) -> Mask:
     missing = column.isna().to_numpy()
     if pd.api.types.is_numeric_dtype(column.dtype):
         return missing
+    if column.dtype != object:
+        codes, distinct = pd.factorize(column)
+        words = [str(value).strip().lower() in _MISSING_WORDS for value in distinct]
+        return np.array([*words, True], dtype=np.bool_)[codes]
     rest = np.flatnonzero(~missing)
     words = [str(value).strip().lower() in _MISSING_WORDS for value in column.iloc[rest]]
     missing = missing.copy()

@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     import torch
 
 CONFIDENCE = 0.9
+MIN_A_BIN = 40
+MAX_BINS = 20
 
 
 class RegressionBlock(TargetBlock):
     """A column of numbers. Encoded as float32 in its own unit; networks put out standard scores,
-    which `activate` turns back into the unit. Intervals are split-conformal (Lei et al. 2018,
-    "Distribution-Free Predictive Inference for Regression"): the residuals' quantile on the
-    validation split."""
+    which `activate` turns back into the unit.
+
+    Intervals are split-conformal (Lei et al. 2018, "Distribution-Free Predictive Inference for
+    Regression"): as wide as the residuals' quantile on the validation split. Where that split has
+    80 items or more, the quantile is taken among items with a similar predicted value (Boström and
+    Johansson 2020, "Mondrian conformal regressors"), so that large values may have wider intervals
+    than small ones. `half_width` is the quantile of all; `bins` are the lowest predicted value and
+    the half width of each range of values, rising, and empty where there is one range only."""
 
     type: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2")
@@ -29,12 +36,18 @@ class RegressionBlock(TargetBlock):
     prediction_kind: ClassVar[str] = "regression"
 
     def __init__(
-        self, column: str, mean: float = 0.0, scale: float = 1.0, half_width: float | None = None
+        self,
+        column: str,
+        mean: float = 0.0,
+        scale: float = 1.0,
+        half_width: float | None = None,
+        bins: tuple[tuple[float, float], ...] = (),
     ) -> None:
         self.column = column
         self.mean = mean
         self.scale = scale
         self.half_width = half_width
+        self.bins = bins
 
     def fit(self, items: pd.DataFrame) -> None:
         values = self._numbers(items)
@@ -100,17 +113,35 @@ class RegressionBlock(TargetBlock):
         return None
 
     def calibrate(self, target: Array, outputs: Array) -> None:
-        residuals = np.abs(outputs[:, 0].astype(np.float64) - target)
-        rank = np.ceil((residuals.size + 1) * CONFIDENCE) / residuals.size
-        self.half_width = float(np.quantile(residuals, rank)) if rank <= 1.0 else None
+        predicted = outputs[:, 0].astype(np.float64)
+        residuals = np.abs(predicted - target)
+        self.half_width = _conformal(residuals)
+        self.bins = ()
+        count = min(MAX_BINS, len(residuals) // MIN_A_BIN)
+        if count < 2:
+            return
+        edges = np.unique(np.quantile(predicted, np.arange(1, count) / count))
+        places = np.searchsorted(edges, predicted, side="right")
+        widths = [_conformal(residuals[places == place]) for place in range(len(edges) + 1)]
+        # Equal predictions may leave a range with too few items for a quantile of its own.
+        known = [self.half_width if width is None else width for width in widths]
+        self.bins = tuple(
+            (float(start), float(width))
+            for start, width in zip([predicted.min(), *edges], known, strict=True)
+            if width is not None
+        )
 
     def decode(self, outputs: Array) -> list[Prediction]:
-        width = self.half_width
-        if width is None:
-            return [Regression(float(value)) for value in outputs[:, 0]]
+        values = outputs[:, 0].astype(np.float64)
+        if self.half_width is None:
+            return [Regression(float(value)) for value in values]
+        widths = np.full(len(values), self.half_width)
+        if self.bins:
+            starts, by_bin = np.array(self.bins).T
+            widths = by_bin[np.searchsorted(starts[1:], values, side="right")]
         return [
-            Regression(float(value), float(value) - width, float(value) + width, CONFIDENCE)
-            for value in outputs[:, 0]
+            Regression(value, value - width, value + width, CONFIDENCE)
+            for value, width in zip(values.tolist(), widths.tolist(), strict=True)
         ]
 
     def state(self) -> dict[str, Any]:
@@ -119,8 +150,23 @@ class RegressionBlock(TargetBlock):
             "mean": self.mean,
             "scale": self.scale,
             "half_width": self.half_width,
+            "bins": [list(part) for part in self.bins],
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RegressionBlock:
-        return cls(state["column"], state["mean"], state["scale"], state["half_width"])
+        return cls(
+            state["column"],
+            state["mean"],
+            state["scale"],
+            state["half_width"],
+            tuple((start, width) for start, width in state["bins"]),
+        )
+
+
+def _conformal(residuals: Array) -> float | None:
+    """The half width that covers a share `CONFIDENCE` of new items; None for too few residuals."""
+    rank = np.ceil((residuals.size + 1) * CONFIDENCE)
+    if rank > residuals.size:
+        return None
+    return float(np.partition(residuals, int(rank) - 1)[int(rank) - 1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array, Encoded, Field, InputBlock, ItemProblem
+from seedbed_sdk.blocks.topics import TopicFeature, learn_topics, sampled
 from seedbed_sdk.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _EXPECTED = {
     "boolean": "true or false",
     "date": "a date such as 2024-05-31",
     "category": "text, a number or a boolean",
+    "text": "text",
 }
 
 
@@ -45,7 +47,8 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class NumericFeature:
-    """A column of the array `numeric`: a numeric or boolean column, or a part of a date.
+    """A column of the array `numeric`: a numeric or boolean column, a part of a date, or a topic
+    of a text.
 
     Encoded values have `offset` subtracted; it is 0 unless the values are so far from zero that
     float32 would lose their differences. `mean`, `std` (above 0), `median` and `edges` (rising
@@ -85,22 +88,24 @@ class CategoryFeature:
 
 
 class TabularBlock(InputBlock):
-    """Columns of numbers, categories, dates and booleans.
+    """Columns of numbers, categories, dates, booleans and free text.
 
     `columns` maps the columns to read to their types, one of `COLUMN_TYPES` or `auto`; None takes
     every column of the training items, each by its values. Encoded as `numeric`: float32 [N, F],
-    NaN where missing, in the columns' own scale, with booleans as 0 and 1 and dates as parts; and
-    `categorical`: int64 [N, K], codes as `CategoryFeature` has them. Columns of free text, and
-    those with nothing to learn from, are left out; `ignored` says why.
+    NaN where missing, in the columns' own scale, with booleans as 0 and 1, dates as parts and texts
+    as up to 16 topics; and `categorical`: int32 [N, K], codes as `CategoryFeature` has them.
+    Columns with nothing to learn from are left out; `ignored` says why.
     """
 
     type: ClassVar[str] = "tabular"
+    version: ClassVar[int] = 2
 
     def __init__(self, columns: Mapping[str, str] | None = None) -> None:
         self.requested = dict(columns) if columns is not None else None
         self.specs: tuple[ColumnSpec, ...] = ()
         self.numeric: tuple[NumericFeature, ...] = ()
         self.categorical: tuple[CategoryFeature, ...] = ()
+        self.topics: tuple[TopicFeature, ...] = ()
         self.ignored: dict[str, str] = {}
 
     @property
@@ -123,13 +128,15 @@ class TabularBlock(InputBlock):
         specs: list[ColumnSpec] = []
         numeric: list[NumericFeature] = []
         categorical: list[CategoryFeature] = []
+        topics: list[TopicFeature] = []
         left_out: dict[str, str] = {}
         for name, kind in requested.items():
             column = items[name]
             spec = ColumnSpec(name, infer_column_type(column) if kind == AUTO else kind)
             if spec.type == "date":
                 spec = ColumnSpec(name, "date", is_day_first(column))
-            features = _learn(spec, column)
+            of_text = spec.type == "text"
+            features = _learn_text(column, topics) if of_text else _learn(spec, column)
             if isinstance(features, str):
                 left_out[name] = features
             elif isinstance(features, CategoryFeature):
@@ -148,14 +155,16 @@ class TabularBlock(InputBlock):
             )
         self.specs, self.ignored = tuple(specs), left_out
         self.numeric, self.categorical = tuple(numeric), tuple(categorical)
+        self.topics = tuple(topics)
 
     def encode(self, items: pd.DataFrame) -> Encoded:
         """Raises InvalidArgument where a column is not there at all."""
         self._require(items, self.columns)
         numeric = np.zeros((len(items), len(self.numeric)), dtype=np.float32)
-        categorical = np.zeros((len(items), len(self.categorical)), dtype=np.int64)
+        categorical = np.zeros((len(items), len(self.categorical)), dtype=np.int32)
         places = {(f.column, f.part): i for i, f in enumerate(self.numeric)}
         vocabularies = {f.column: (i, f) for i, f in enumerate(self.categorical)}
+        topics = {feature.column: feature for feature in self.topics}
         problems: list[ItemProblem] = []
         for spec in self.specs:
             column = items[spec.name]
@@ -163,7 +172,10 @@ class TabularBlock(InputBlock):
                 place, feature = vocabularies[spec.name]
                 categorical[:, place], wrong = _codes(column, feature)
             else:
-                parts, wrong = _read(spec, column)
+                if spec.type == "text":
+                    parts, wrong = _topic_parts(topics[spec.name], column), _not_text(column)
+                else:
+                    parts, wrong = _read(spec, column)
                 for part, values in parts:
                     if (spec.name, part) in places:
                         place = places[spec.name, part]
@@ -182,6 +194,7 @@ class TabularBlock(InputBlock):
             "categorical": [
                 {"column": f.column, "vocabulary": list(f.vocabulary)} for f in self.categorical
             ],
+            "topics": [feature.state() for feature in self.topics],
             "left_out": self.ignored,
         }
 
@@ -197,6 +210,7 @@ class TabularBlock(InputBlock):
             CategoryFeature(feature["column"], tuple(feature["vocabulary"]))
             for feature in state["categorical"]
         )
+        block.topics = tuple(map(TopicFeature.from_state, state["topics"]))
         block.ignored = dict(state["left_out"])
         return block
 
@@ -232,8 +246,6 @@ def _learn(spec: ColumnSpec, column: pd.Series) -> str | CategoryFeature | list[
     """The features of a column, or why it is left out."""
     if spec.type == "empty":
         return "has no values"
-    if spec.type == "text":
-        return "holds free text, which is not read yet"
     if spec.type == "category":
         return _learn_category(spec, column)
     parts, _ = _read(spec, column)
@@ -254,6 +266,25 @@ def _learn(spec: ColumnSpec, column: pd.Series) -> str | CategoryFeature | list[
         (known,) = (values[~np.isnan(values)] for part, values in parts if part == constant)
         return [_learn_numbers(spec.name, constant, known)]
     return "has the same value in every row"
+
+
+def _learn_text(column: pd.Series, topics: list[TopicFeature]) -> str | list[NumericFeature]:
+    """The features of a column of text, whose topics are added to `topics`."""
+    if _not_text(column).any():
+        return "holds lists or other values that are neither text nor numbers"
+    sample = sampled(column)
+    topic = learn_topics(str(column.name), sample)
+    if topic is None:
+        return "holds free text without a word that occurs in two rows"
+    features = []
+    for part, values in _topic_parts(topic, sample):
+        known = values[~np.isnan(values)]
+        if known.min() < known.max():
+            features.append(_learn_numbers(topic.column, part, known))
+    if not features:
+        return "holds free text that is the same in every row"
+    topics.append(topic)
+    return features
 
 
 def _learn_numbers(column: str, part: str, known: Array) -> NumericFeature:
@@ -312,6 +343,18 @@ def _read(spec: ColumnSpec, column: pd.Series) -> tuple[list[tuple[str, Array]],
         return [(VALUE, numbers)], wrong
     dates, wrong = read_dates(column, spec.day_first)
     return list(_date_parts(dates)), wrong
+
+
+def _topic_parts(topic: TopicFeature, column: pd.Series) -> list[tuple[str, Array]]:
+    topics = topic.encode(column)
+    return [(f"topic_{i + 1}", topics[:, i]) for i in range(topics.shape[1])]
+
+
+def _not_text(column: pd.Series) -> Array:
+    """Which values are lists, mappings and the like."""
+    if column.dtype != object:
+        return np.zeros(len(column), dtype=np.bool_)
+    return np.array([isinstance(v, list | tuple | set | dict | np.ndarray) for v in column], bool)
 
 
 def _date_parts(dates: pd.Series) -> Iterator[tuple[str, Array]]:

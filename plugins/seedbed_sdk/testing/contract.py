@@ -105,7 +105,7 @@ class TaskContract:
             result.write(folder)
             for path in (p for p in folder.rglob("*") if p.is_file()):
                 assert not _unpickles(path), f"{path.name} is a pickle"
-            predictor = bundle.open_bundle(folder, registry.architectures, Hardware())
+            predictor = bundle.open_bundle(folder, registry, Hardware())
             outputs = predictor.trainer.predict(result.prepared.valid.inputs)
             np.testing.assert_allclose(outputs, result.outputs, rtol=1e-5, atol=1e-6)
 
@@ -125,7 +125,7 @@ class TaskContract:
             "from seedbed_sdk.registry import load\n"
             "from seedbed_sdk.trainer import Hardware\n"
             "folder = Path(sys.argv[1])\n"
-            "p = bundle.open_bundle(folder / 'bundle', load().architectures, Hardware())\n"
+            "p = bundle.open_bundle(folder / 'bundle', load(), Hardware())\n"
             "inputs = dict(np.load(folder / 'inputs.npz'))\n"
             "np.save(folder / 'outputs.npy', p.trainer.predict(inputs))\n"
         )
@@ -146,9 +146,9 @@ class TaskContract:
         """An item without a target is left out and the rest is used."""
         block = self._block(task)
         items = block.items["train"].copy()
-        column = items[block.target.column].astype(object)
+        column = items[block.target.columns[0]].astype(object)
         column.iloc[0] = None
-        items[block.target.column] = column
+        items[block.target.columns[0]] = column
         block.items = {**block.items, "train": items}
         prepared = block.prepare(SEED)
         assert any(problem.position == 0 for problem in prepared.problems["train"])
@@ -202,16 +202,8 @@ class _Trained:
         self.outputs = outputs
         self.metric = metric
         self.score = metric.compute(prepared.valid.target, outputs)
-        self.chance = metric.compute(prepared.valid.target, self._guess())
-
-    def _guess(self) -> Array:
-        target = self.prepared.train.target
-        size = self.prepared_block.target.output_size
-        if size == 1:
-            guess = np.array([float(np.mean(target))])
-        else:
-            guess = np.bincount(target, minlength=size) / len(target)
-        return np.tile(guess, (len(self.prepared.valid), 1))
+        guess = block.target.guess(prepared.train.target, len(prepared.valid))
+        self.chance = metric.compute(prepared.valid.target, guess)
 
     def write(self, folder: Path) -> None:
         bundle.write(

@@ -54,6 +54,8 @@ def dataset_to_message(dataset: Dataset) -> datasets_pb2.Dataset:
             if source.uri.startswith(DATASET_SCHEME)
             else source.uri,
             split=split_to_message(source.split),
+            role=source.role,
+            query=source.query,
         )
         for source in dataset.sources
     ]
@@ -67,6 +69,7 @@ def dataset_to_message(dataset: Dataset) -> datasets_pb2.Dataset:
         fingerprint=dataset.fingerprint,
         size_bytes=dataset.size_bytes,
         create_time=timestamp(dataset.create_time),
+        layout=dataset.layout,
     )
 
 
@@ -81,8 +84,10 @@ def finding_to_message(finding: values.Finding) -> datasets_pb2.Finding:
 
 
 def score_to_message(score: values.Score | None) -> values_pb2.Score | None:
-    if score is None:
-        return None
+    return None if score is None else _score(score)
+
+
+def _score(score: values.Score) -> values_pb2.Score:
     return values_pb2.Score(
         metric=score.metric,
         value=score.value,
@@ -254,6 +259,7 @@ def model_to_message(model: values.Model) -> models_pb2.Model:
         parameters=struct(model.parameters),
         validation_score=score_to_message(model.validation_score),
         test_score=score_to_message(model.test_score),
+        test_scores=[_score(score) for score in model.test_scores],
         inputs=[models_pb2.Field(name=f.name, type=f.type) for f in model.inputs],
         target=model.target,
         classes=model.classes,

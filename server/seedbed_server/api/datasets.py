@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,8 +20,8 @@ from seedbed_server.api.predictions_convert import inspection_to_message
 from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.uploading import receive
 from seedbed_server.data import references
-from seedbed_server.data.references import DataSource
-from seedbed_server.jobs.sources import expand, sources_of
+from seedbed_server.data.references import DataSource, Fingerprint
+from seedbed_server.jobs.sources import expand, payload_of
 from seedbed_server.store import DATASET_SCHEME, Dataset
 from seedbed_server.store.values import new_id, now
 
@@ -44,9 +45,9 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
         if request.dataset_id:
             names.check_id(request.dataset_id, "dataset_id")
         sources = requests.sources_from_messages(request.dataset.sources, project)
-        dataset = await asyncio.to_thread(
-            self._read, project, request.dataset_id, request.dataset.display_name, sources
-        )
+        layout = requests.layout(request.dataset.layout)
+        read = await self._read(project, request.dataset_id, request.dataset.display_name, sources)
+        dataset = replace(read, layout=layout)
         if not request.validate_only:
             uses = [
                 source.uri.removeprefix(DATASET_SCHEME)
@@ -91,11 +92,11 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
     ) -> datasets_pb2.InspectDatasetResponse:
         dataset = await self._get(request.name)
         contents = await self._rooms.catalogue.get()
-        sources = await asyncio.to_thread(sources_of, dataset, self._rooms.store, self._rooms.files)
+        where = await asyncio.to_thread(payload_of, dataset, self._rooms.store, self._rooms.files)
         found = await self._rooms.calls.call(
             "inspect",
             {
-                "sources": [{"uri": s.uri, "split": s.split} for s in sources],
+                **where,
                 "policy": self._rooms.policy.to_dict(),
                 "target": request.target,
                 "tasks": [dict(task.described) for task in contents.tasks.values()],
@@ -104,15 +105,17 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
         )
         return inspection_to_message(found)
 
-    def _read(
+    async def _read(
         self, project: str, dataset_id: str, display_name: str, sources: Sequence[DataSource]
     ) -> Dataset:
-        """The dataset with its fingerprint; blocks while all of it is read."""
+        """The dataset with its fingerprint, for which all of it is read."""
         try:
-            expanded = expand(sources, self._rooms.store, self._rooms.files)
+            expanded = await asyncio.to_thread(
+                expand, sources, self._rooms.store, self._rooms.files
+            )
         except NotFound as error:
             raise InvalidArgument("dataset.sources", error.message) from error
-        taken = references.fingerprint(references.resolve(expanded, self._rooms.policy))
+        taken = await self._fingerprint(expanded)
         return Dataset(
             id=dataset_id or new_id(),
             project=project,
@@ -123,6 +126,18 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
             size_bytes=taken.size_bytes,
             create_time=now(),
         )
+
+    async def _fingerprint(self, sources: Sequence[DataSource]) -> Fingerprint:
+        policy, settings = self._rooms.policy, self._rooms.settings
+        resolved = await asyncio.to_thread(references.resolve, sources, policy)
+        if not any(source.is_remote for source in resolved):
+            return await asyncio.to_thread(references.fingerprint, resolved)
+        taken = await self._rooms.calls.call(
+            "fingerprint",
+            {"sources": [asdict(source) for source in sources], "policy": policy.to_dict()},
+            timeout=len(resolved) * settings.fetch_timeout + settings.call_timeout,
+        )
+        return Fingerprint(**taken)
 
     async def _get(self, name: str) -> Dataset:
         project, dataset_id = names.parse("datasets", name, "name")

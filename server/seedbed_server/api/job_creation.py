@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from seedbed.v1 import jobs_pb2
@@ -109,6 +109,7 @@ def _collect(violations: list[FieldViolation], check: Callable[[], Any]) -> Any:
 async def _settled(rooms: Rooms, job: Job, dataset: Dataset) -> Job:
     """The job with target and metric as they were decided from the data."""
     sources = await asyncio.to_thread(sources_of, dataset, rooms.store, rooms.files)
+    where = {"sources": [asdict(source) for source in sources], "layout": dataset.layout}
     try:
         await asyncio.to_thread(references.resolve, sources, rooms.policy)
         found = await rooms.calls.call(
@@ -119,7 +120,7 @@ async def _settled(rooms: Rooms, job: Job, dataset: Dataset) -> Job:
                 "options": dict(job.options),
                 "metric": job.metric,
                 "search_space": {k: domain_to_dict(d) for k, d in job.search_space.items()},
-                "sources": [{"uri": s.uri, "split": s.split} for s in sources],
+                **where,
                 "policy": rooms.policy.to_dict(),
             },
             timeout=rooms.settings.call_timeout,

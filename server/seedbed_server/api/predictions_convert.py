@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,8 @@ from seedbed.v1 import datasets_pb2, predictions_pb2, values_pb2
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.api import names
 from seedbed_server.api.convert import split_to_message, timestamp
+
+_P = predictions_pb2.Prediction
 
 
 def examples_from_messages(examples: Iterable[values_pb2.Example]) -> list[dict[str, Any]]:
@@ -63,17 +65,63 @@ def value_to_message(value: Any) -> values_pb2.Value:
 
 def prediction_to_message(prediction: Mapping[str, Any]) -> predictions_pb2.Prediction:
     """A prediction as `predict` returns it."""
-    message = predictions_pb2.Prediction()
-    if prediction["kind"] == "classification":
-        message.classification.label = prediction["label"]
-        for label, probability in prediction["probabilities"]:
-            message.classification.probabilities.add(label=label, probability=probability)
-        return message
-    message.regression.value = prediction["value"]
-    for key in ("lower", "upper", "confidence"):
-        if prediction.get(key) is not None:
-            setattr(message.regression, key, prediction[key])
-    return message
+    kind = prediction["kind"]
+    return predictions_pb2.Prediction(**{kind: _KINDS[kind](prediction)})
+
+
+def _probabilities(pairs: Iterable[tuple[str, float]]) -> list[_P.ClassProbability]:
+    return [_P.ClassProbability(label=label, probability=p) for label, p in pairs]
+
+
+def _classification(prediction: Mapping[str, Any]) -> _P.Classification:
+    return _P.Classification(
+        label=prediction["label"], probabilities=_probabilities(prediction["probabilities"])
+    )
+
+
+def _regression(prediction: Mapping[str, Any]) -> _P.Regression:
+    known = {k: prediction.get(k) for k in ("lower", "upper", "confidence")}
+    return _P.Regression(
+        value=prediction["value"], **{k: v for k, v in known.items() if v is not None}
+    )
+
+
+def _multi_label(prediction: Mapping[str, Any]) -> _P.MultiLabel:
+    return _P.MultiLabel(
+        labels=prediction["labels"], probabilities=_probabilities(prediction["probabilities"])
+    )
+
+
+def _segmentation(prediction: Mapping[str, Any]) -> _P.Segmentation:
+    return _P.Segmentation(
+        mask_png=prediction["mask_png"],
+        overlay_png=prediction["overlay_png"],
+        shares=[_P.ClassShare(label=label, share=share) for label, share in prediction["shares"]],
+    )
+
+
+def _ranking(prediction: Mapping[str, Any]) -> _P.Ranking:
+    items = [_P.RankedItem(item=item, score=score) for item, score in prediction["items"]]
+    return _P.Ranking(items=items)
+
+
+def _multi_target(prediction: Mapping[str, Any]) -> _P.MultiTarget:
+    return _P.MultiTarget(
+        targets=[
+            _P.TargetPrediction(target=target, **{part["kind"]: _KINDS[part["kind"]](part)})
+            for target, part in prediction["targets"]
+        ]
+    )
+
+
+_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "classification": _classification,
+    "regression": _regression,
+    "multi_label": _multi_label,
+    "segmentation": _segmentation,
+    "ranking": _ranking,
+    "multi_target": _multi_target,
+}
 
 
 def inspection_to_message(found: Mapping[str, Any]) -> datasets_pb2.InspectDatasetResponse:
@@ -99,4 +147,7 @@ def inspection_to_message(found: Mapping[str, Any]) -> datasets_pb2.InspectDatas
             for f in found["findings"]
         ],
         tasks=[names.task(task.removeprefix("tasks/")) for task in found["tasks"]],
+        content=found["content"],
+        guesses=[datasets_pb2.Guess(**guess) for guess in found["guesses"]],
+        tables=[datasets_pb2.SideTable(**table) for table in found["tables"]],
     )

@@ -12,6 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.struct_pb2 import Value as StructValue
 
 from seedbed.v1 import datasets_pb2, jobs_pb2, tasks_pb2
+from seedbed_sdk.dataset import LAYOUTS
 from seedbed_sdk.errors import FieldViolation, InvalidArgument
 from seedbed_sdk.space import Choices, Domain, FloatRange, IntRange
 from seedbed_server.api import names
@@ -19,6 +20,7 @@ from seedbed_server.data.references import DataSource
 from seedbed_server.jobs.values import Budget, JobState
 from seedbed_server.store import DATASET_SCHEME, JobFilter, PageRequest, RequestKey
 
+_ROLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _COMPARISON = re.compile(r"""\s*([a-z_]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))\s*""")
 
 
@@ -114,8 +116,28 @@ def sources_from_messages(sources: Any, project: str) -> tuple[DataSource, ...]:
         if source.split not in datasets_pb2.DataSource.Split.values():
             raise InvalidArgument(f"{field}.split", f"there is no split number {source.split}")
         split = datasets_pb2.DataSource.Split.Name(source.split)
-        result.append(DataSource(uri, "" if split == "SPLIT_UNSPECIFIED" else split.lower()))
+        named = "" if split == "SPLIT_UNSPECIFIED" else split.lower()
+        result.append(DataSource(uri, named, _role(source.role, f"{field}.role"), source.query))
     return tuple(result)
+
+
+def layout(name: str) -> str:
+    """What the data is to be read as; empty lets it decide. Raises InvalidArgument."""
+    if name and name not in LAYOUTS:
+        raise InvalidArgument(
+            "dataset.layout", f"{name!r} is no layout; there are {', '.join(LAYOUTS)}"
+        )
+    return name
+
+
+def _role(role: str, field: str) -> str:
+    if role and not _ROLE.fullmatch(role):
+        raise InvalidArgument(
+            field,
+            f"{role!r} is no role; it has at most 63 of a-z, 0-9 and _ and starts with a letter, "
+            "such as items, users or legend",
+        )
+    return role
 
 
 def job_filter(text: str) -> JobFilter:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -15,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from seedbed_server.data.content import Content
+from seedbed_server.data.encodings import Encoding, Utf8Stream, find_encoding, utf8_pieces
 from seedbed_server.data.frames import BadTable, check_columns, to_frame
 
 # What counts as a missing value, with or without quotes. `?` is how the UCI repository writes it.
@@ -24,107 +28,81 @@ DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_CHARS = 65_536
 _SAMPLE_ROWS = 50
-_BLOCK_BYTES = 8 * 2**20
-_DECODE_BYTES = 2**20
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_BINARY = (
-    (b"PK\3\4", "a zip archive or an Office document"),
-    (b"\x1f\x8b", "gzip data"),
-    (b"PAR1", "a Parquet file"),
-    (b"ARROW1", "an Arrow file"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"%PDF", "a PDF document"),
-    (b"SQLite format 3", "an SQLite database"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document"),
-)
+_HEADER_BYTES = 8 * 2**20
+# A row must fit into a block; most do into the first.
+_BLOCK_BYTES = (8 * 2**20, 32 * 2**20)
+_LONGEST_LINE_CHARS = 2**20
 
 
-def read_delimited(data: bytes, *, tabs: bool, max_columns: int, max_cells: int) -> pd.DataFrame:
+def read_delimited(
+    content: Content, *, tabs: bool, max_columns: int, max_cells: int
+) -> pd.DataFrame:
     """The table in a delimited text file. `tabs` says that the file's name speaks of tabs.
 
     Values in `MISSING` are missing; spaces around names, and after each delimiter, are not part of
     them. Numbers, true/false and ISO dates and times are recognised; in a file with semicolons
-    1,5 is a number. Raises BadTable.
+    1,5 is a number. Text that is not UTF-8 is read as what it looks like. The frame's attribute
+    `read_as` says what was found out: `delimiter` and `encoding`. Raises BadTable.
     """
-    text = decode(data)
-    delimiter = _delimiter(_head(text), tabs)
-    _check_shape(text, delimiter, max_columns, max_cells)
+    text = _Text(content, find_encoding(content))
+    head = text.head(_HEADER_BYTES)
+    sample = _sample(head)
+    delimiter = _delimiter(sample, tabs)
+    _check_header(head, delimiter, max_columns)
+    _check_size(text, delimiter, max_cells)
     table = _parse(text, delimiter)
     names = [name.strip() for name in table.column_names]
     check_columns(names, max_columns)
     if not table.num_rows:
         raise BadTable(f"has a header with {len(names)} columns and no rows below it")
     table = table.rename_columns([n or f"Unnamed: {i}" for i, n in enumerate(names)])
-    return to_frame(_tidy(table, delimiter, _is_spaced(_head(text), delimiter)))
+    frame = to_frame(_tidy(table, delimiter, _is_spaced(sample, delimiter)))
+    frame.attrs["read_as"] = {
+        "delimiter": _NAMES[delimiter],
+        "encoding": text.encoding.shown,
+    }
+    return frame
 
 
-def decode(data: bytes) -> bytes:
-    """The text as UTF-8 without a mark; raises BadTable where it is none."""
-    encoding, skip = "utf-8", 0
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            encoding, skip = name, len(mark)
-            break
-    else:
-        for magic, what in _BINARY:
-            if data.startswith(magic):
-                raise BadTable(f"holds no text: it begins like {what}")
-    if encoding != "utf-8":
-        try:
-            return data[skip:].decode(encoding).encode()
-        except UnicodeDecodeError as error:
-            raise BadTable(
-                f"is marked as {encoding.upper()} and is not, at offset {skip + error.start}; "
-                "save it as UTF-8"
-            ) from error
-    at = data.find(b"\0")
-    if at >= 0:
-        raise BadTable(
-            f"holds binary data: a NUL byte at offset {at} (line {_line(data, at)}); "
-            "save it as text in UTF-8"
-        )
-    _check_utf8(data)
-    return data[skip:]
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text, read anew as UTF-8 as often as it takes."""
+
+    content: Content
+    encoding: Encoding
+
+    def pieces(self) -> Iterator[bytes]:
+        return utf8_pieces(self.content, self.encoding)
+
+    def head(self, size: int) -> bytes:
+        """The first bytes, at least `size` where there are so many."""
+        found = b""
+        for piece in self.pieces():
+            found += piece
+            if len(found) >= size:
+                break
+        return found
+
+    @contextmanager
+    def opened(self) -> Iterator[Any]:
+        """A file that Arrow reads, its own where that will do."""
+        if self.encoding.codec == "utf-8":
+            with self.content.opened() as stream:
+                yield stream
+        else:
+            with Utf8Stream(self.content, self.encoding) as stream:
+                yield stream
+
+    def count(self, byte: bytes) -> int:
+        return sum(piece.count(byte) for piece in self.pieces())
 
 
-def _check_utf8(data: bytes) -> None:
-    if data.isascii():
-        return
-    view = memoryview(data)
-    at = 0
-    while at < len(data):
-        # A piece ends before a character that goes on in the next.
-        end = min(at + _DECODE_BYTES, len(data))
-        while end < len(data) and end > at + 1 and data[end] & 0xC0 == 0x80:
-            end -= 1
-        try:
-            codecs.utf_8_decode(view[at:end], "strict", True)
-        except UnicodeDecodeError as error:
-            offset = at + error.start
-            raise BadTable(
-                f"is not UTF-8: byte 0x{data[offset]:02X} at offset {offset} "
-                f"(line {_line(data, offset)}); convert it to UTF-8, for example with "
-                "iconv -f WINDOWS-1252 -t UTF-8"
-            ) from error
-        at = end
-
-
-def _line(data: bytes, offset: int) -> int:
-    return data.count(b"\n", 0, offset) + 1
-
-
-def _head(text: bytes) -> str:
-    head = text[:_SAMPLE_CHARS]
-    if len(head) < len(text):
-        head = head[: max(head.rfind(b"\n"), head.rfind(b"\r")) + 1] or head
-    return head.decode("utf-8", errors="ignore")
+def _sample(head: bytes) -> str:
+    """The first lines, without one that is cut off."""
+    sample = head[:_SAMPLE_CHARS]
+    if len(sample) < len(head):
+        sample = sample[: max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1] or sample
+    return sample.decode("utf-8", errors="ignore")
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
@@ -162,14 +140,28 @@ def _is_spaced(head: str, delimiter: str) -> bool:
     return bool(fields) and all(field.startswith(" ") for field in fields)
 
 
-def _check_shape(text: bytes, delimiter: str, max_columns: int, max_cells: int) -> None:
-    header = re.sub(rb'"[^"]*"', b"", _first_record(text))
-    columns = header.count(delimiter.encode()) + 1
+def _check_header(head: bytes, delimiter: str, max_columns: int) -> None:
+    record = _first_record(head)
+    if len(record) >= _HEADER_BYTES:
+        raise BadTable(
+            f"has no line break in its first {_HEADER_BYTES:,} bytes; a table has a line with the "
+            "names of its columns, and one for each row"
+        )
+    columns = re.sub(rb'"[^"]*"', b"", record).count(delimiter.encode()) + 1
     if columns > max_columns:
         raise BadTable(f"has {columns:,} columns; at most {max_columns:,} are read")
-    cells = text.count(delimiter.encode()) + text.count(b"\n") + text.count(b"\r")
-    if cells > max_cells:
-        raise BadTable(f"has about {cells:,} values; at most {max_cells:,} are read")
+
+
+def _check_size(text: _Text, delimiter: str, max_cells: int) -> None:
+    cells = blanks = size = 0
+    for piece in text.pieces():
+        cells += piece.count(delimiter.encode()) + piece.count(b"\n") + piece.count(b"\r")
+        size += len(piece)
+        blanks += piece.isspace() and len(piece)
+        if cells > max_cells:
+            raise BadTable(f"has more than {max_cells:,} values, which are the most that are read")
+    if blanks == size:
+        raise BadTable(f"is empty ({size} bytes of blanks)")
 
 
 def _first_record(text: bytes) -> bytes:
@@ -183,7 +175,7 @@ def _first_record(text: bytes) -> bytes:
     return text
 
 
-def _parse(text: bytes, delimiter: str) -> Any:
+def _parse(text: _Text, delimiter: str) -> Any:
     first = _arrow_read(text, delimiter, {})
     # A time of day has no type of its own here; as text it stays the way it was written.
     times = {f.name: pa.string() for f in first.schema if pa.types.is_time(f.type)}
@@ -191,40 +183,43 @@ def _parse(text: bytes, delimiter: str) -> Any:
     return _arrow_read(text, delimiter, times) if times and unique else first
 
 
-def _arrow_read(text: bytes, delimiter: str, types: dict[str, Any]) -> Any:
+def _arrow_read(text: _Text, delimiter: str, types: dict[str, Any]) -> Any:
     ragged: list[Any] = []
 
     def note(row: Any) -> str:
         ragged.append(row)
         return "error"
 
-    for block in (_BLOCK_BYTES, len(text) + 1):
+    for block in _BLOCK_BYTES:
         try:
-            return pa.csv.read_csv(
-                pa.py_buffer(text),
-                read_options=pa.csv.ReadOptions(block_size=min(block, 2**31 - 1)),
-                parse_options=pa.csv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
-                ),
-                convert_options=pa.csv.ConvertOptions(
-                    null_values=list(MISSING),
-                    strings_can_be_null=True,
-                    true_values=["true", "True", "TRUE"],
-                    false_values=["false", "False", "FALSE"],
-                    column_types=types,
-                ),
-            )
+            with text.opened() as stream:
+                return pa.csv.read_csv(
+                    stream,
+                    read_options=pa.csv.ReadOptions(block_size=block),
+                    parse_options=pa.csv.ParseOptions(
+                        delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
+                    ),
+                    convert_options=pa.csv.ConvertOptions(
+                        null_values=list(MISSING),
+                        strings_can_be_null=True,
+                        true_values=["true", "True", "TRUE"],
+                        false_values=["false", "False", "FALSE"],
+                        column_types=types,
+                    ),
+                )
         except pa.ArrowInvalid as error:
             if ragged:
                 raise _ragged(text, delimiter, ragged[0]) from error
-            if "straddl" not in str(error) or block > len(text):
+            if "straddl" not in str(error):
                 if text.count(b'"') % 2:
                     raise _open_quote(text, delimiter) from error
                 raise BadTable(f"cannot be read as delimited text: {error}") from error
-    raise AssertionError("the second block holds everything")
+    if text.count(b'"') % 2:
+        raise _open_quote(text, delimiter)
+    raise BadTable(f"has a row of more than {_BLOCK_BYTES[-1]:,} bytes; is it a table?")
 
 
-def _ragged(text: bytes, delimiter: str, row: Any) -> BadTable:
+def _ragged(text: _Text, delimiter: str, row: Any) -> BadTable:
     expected, found, where = row.expected_columns, row.actual_columns, "a row"
     for line, fields in _numbered(text, delimiter):
         if fields and len(fields) != expected:
@@ -237,7 +232,7 @@ def _ragged(text: bytes, delimiter: str, row: Any) -> BadTable:
     )
 
 
-def _open_quote(text: bytes, delimiter: str) -> BadTable:
+def _open_quote(text: _Text, delimiter: str) -> BadTable:
     line = 1
     for line, _ in _numbered(text, delimiter):  # noqa: B007 - the last one is wanted
         pass
@@ -248,16 +243,19 @@ def _count(fields: int) -> str:
     return "1 field" if fields == 1 else f"{fields} fields"
 
 
-def _numbered(text: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    lines = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", newline="")
-    reader = csv.reader(lines, delimiter=delimiter)
-    before = 0
-    try:
-        for fields in reader:
-            yield before + 1, fields
-            before = reader.line_num
-    except csv.Error:
-        return  # A field too long for this reader; what was found before it stands.
+def _numbered(text: _Text, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    with Utf8Stream(text.content, text.encoding) as raw:
+        file = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", newline="")
+        # A line may be as long as the file, and need not be in memory as a whole.
+        lines = iter(partial(file.readline, _LONGEST_LINE_CHARS), "")
+        reader = csv.reader(lines, delimiter=delimiter)
+        before = 0
+        try:
+            for fields in reader:
+                yield before + 1, fields
+                before = reader.line_num
+        except csv.Error:
+            return  # A field too long for this reader; what was found before it stands.
 
 
 def _tidy(table: Any, delimiter: str, spaced: bool) -> Any:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+# What a cell takes at least, whatever its type.
+BYTES_PER_CELL = 8
+
 
 class BadTable(Exception):
     """Why a file cannot be read as a table. The text goes on after the file's name."""
@@ -25,10 +28,19 @@ def check_columns(names: Sequence[str], max_columns: int) -> None:
         raise BadTable(f"has several columns named {named}{more}; rename all but one")
 
 
+def check_bytes(size: int, most: int) -> None:
+    """Refuses a table that takes more than `most` bytes."""
+    if size > most:
+        raise BadTable(f"unpacks to about {size:,} bytes; tables of at most {most:,} are read")
+
+
 def to_frame(table: Any) -> pd.DataFrame:
     """An Arrow table as a frame with rows numbered from 0; dates become datetimes, dictionaries
-    categories."""
-    frame: pd.DataFrame = table.to_pandas(date_as_object=False, ignore_metadata=True)
+    categories. The table is of no use afterwards: its columns are given up one by one, so that not
+    all are held twice."""
+    frame: pd.DataFrame = table.to_pandas(
+        date_as_object=False, ignore_metadata=True, self_destruct=True
+    )
     return frame
 
 

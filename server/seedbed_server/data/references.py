@@ -7,98 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument
-from seedbed_server.data.folders import is_inside, list_files, unreadable
+from seedbed_server.data.folders import unreadable
+from seedbed_server.data.sources import SPLITS, DataSource, Policy, ResolvedSource, shown
+from seedbed_server.data.uris import resolve_one
 
-SPLITS = ("train", "valid", "test")
-SCHEMES = ("file", "sample")
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SAMPLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_GIB = 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class DataSource:
-    """A place that data is read from: an absolute path, `file://…` or `sample://NAME`.
-
-    `split` is `train`, `valid`, `test`, or empty where the data decides.
-    """
-
-    uri: str
-    split: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What may be read, and how much of it. `uploads` may always be read; sizes are in bytes.
-
-    `max_unpacked_bytes` is for an archive as a whole; a compressed tar is held in memory, so
-    `max_in_memory_bytes` is for that. `max_ratio` is how many times its packed size a member of
-    more than `ratio_from_bytes` may have.
-    """
-
-    allowed_roots: tuple[Path, ...]
-    uploads: Path
-    max_files: int = 500_000
-    max_item_bytes: int = _GIB // 4
-    max_table_bytes: int = 2 * _GIB
-    max_columns: int = 10_000
-    max_unpacked_bytes: int = 50 * 10**9
-    max_in_memory_bytes: int = 2 * _GIB
-    max_ratio: int = 200
-    ratio_from_bytes: int = 10_000_000
-
-    @property
-    def roots(self) -> tuple[Path, ...]:
-        """All folders that may be read, with links in them resolved."""
-        return tuple(root.resolve() for root in (*self.allowed_roots, self.uploads))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        roots = [str(root) for root in self.allowed_roots]
-        return {**values, "allowed_roots": roots, "uploads": str(self.uploads)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Policy:
-        """The policy that `to_dict` was called on."""
-        roots = tuple(Path(root) for root in data["allowed_roots"])
-        return cls(**{**data, "allowed_roots": roots, "uploads": Path(data["uploads"])})
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedSource:
-    """A source that may be read: `path` with links resolved, or else the name of a `sample`.
-
-    `index` is its place in the request, `roots` the folders that links inside it may point to.
-    """
-
-    index: int
-    uri: str
-    split: str
-    path: Path | None = None
-    sample: str = ""
-    roots: tuple[Path, ...] = ()
-    max_files: int = 500_000
-
-    @property
-    def field(self) -> str:
-        """The field of the request that an error in this source is about."""
-        return _field(self.index)
-
-    def files(self) -> list[tuple[str, Path]]:
-        """The files of a folder, as `list_files` finds them."""
-        assert self.path is not None
-        return list_files(self.path, roots=self.roots, max_files=self.max_files, field=self.field)
+__all__ = [
+    "SPLITS",
+    "DataSource",
+    "Fingerprint",
+    "Policy",
+    "ResolvedSource",
+    "fetch",
+    "fingerprint",
+    "resolve",
+    "resolve_unchanged",
+    "signature",
+    "verify_unchanged",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +43,10 @@ class Fingerprint:
 
 
 def resolve(sources: Sequence[DataSource], policy: Policy) -> list[ResolvedSource]:
-    """Checks that every source can and may be read.
+    """Checks that every source can and may be read; asks no other machine.
 
-    Raises InvalidArgument with a violation for each that is not: `dataset.sources[i].uri` or
-    `dataset.sources[i].split`, or `dataset.sources` where there are none.
+    Raises InvalidArgument with a violation for each that is not: `dataset.sources[i].uri`,
+    `.split` or `.query`, or `dataset.sources` where there are none.
     """
     if not sources:
         raise InvalidArgument(
@@ -126,7 +57,7 @@ def resolve(sources: Sequence[DataSource], policy: Policy) -> list[ResolvedSourc
     refusals: list[InvalidArgument] = []
     for index, source in enumerate(sources):
         try:
-            resolved.append(_resolve_one(index, source, policy, roots))
+            resolved.append(resolve_one(index, source, policy, roots))
         except InvalidArgument as error:
             refusals.append(error)
     if refusals:
@@ -135,15 +66,31 @@ def resolve(sources: Sequence[DataSource], policy: Policy) -> list[ResolvedSourc
     return resolved
 
 
-def fingerprint(resolved: Sequence[ResolvedSource]) -> Fingerprint:
-    """Reads everything once, in sorted order.
+def fetch(resolved: Sequence[ResolvedSource]) -> list[ResolvedSource]:
+    """The sources with remote ones fetched, so that each has a path or is a sample.
 
-    Raises InvalidArgument where a file cannot be read or a folder holds what may not be read.
+    What was fetched before and has not changed is not fetched again. Belongs in a process other
+    than the API's: it loads large libraries. Raises InvalidArgument where data cannot or may not
+    be read, and Unavailable where trying again may help.
     """
+    if not any(source.is_remote and source.path is None for source in resolved):
+        return list(resolved)
+    from seedbed_server.data.remote import fetch_all
+
+    return fetch_all(resolved)
+
+
+def fingerprint(resolved: Sequence[ResolvedSource]) -> Fingerprint:
+    """Reads everything once, in sorted order; fetches what is remote.
+
+    Raises InvalidArgument where a file cannot be read or a folder holds what may not be read, and
+    as `fetch` does.
+    """
+    resolved = fetch(resolved)
     whole = hashlib.sha256()
     size = 0
     for source in resolved:
-        _add(whole, f"{source.split}\0{source.sample}")
+        _add(whole, _kind(source))
         for name, path in _files_of(source):
             try:
                 with path.open("rb") as file:
@@ -157,10 +104,15 @@ def fingerprint(resolved: Sequence[ResolvedSource]) -> Fingerprint:
 
 
 def signature(resolved: Sequence[ResolvedSource]) -> str:
-    """The cheap part of a fingerprint, with a piece for each source: names, sizes and times."""
+    """The cheap part of a fingerprint, with a piece for each source: names, sizes and times, or the
+    version of what is remote, which is fetched if there is no other way to know."""
     pieces = []
     for source in resolved:
-        piece = hashlib.sha256(f"{source.split}\0{source.sample}".encode())
+        piece = hashlib.sha256(_kind(source).encode())
+        if source.is_remote:
+            _add(piece, source.version or _remote_version(source))
+            pieces.append(piece.hexdigest()[:32])
+            continue
         for name, path in _files_of(source):
             try:
                 found = path.stat()
@@ -205,115 +157,27 @@ def resolve_unchanged(
     fingerprint_sha256: str,
     known_signature: str = "",
 ) -> list[ResolvedSource]:
-    """`resolve`, for data that was already accepted once: raises FailedPrecondition where it has
-    vanished, may no longer be read or has changed."""
+    """`resolve` and `fetch`, for data that was already accepted once: raises FailedPrecondition
+    where it has vanished, may no longer be read or has changed."""
     try:
-        resolved = resolve(sources, policy)
+        resolved = fetch(resolve(sources, policy))
     except InvalidArgument as error:
         raise _vanished(error) from error
     verify_unchanged(resolved, fingerprint_sha256, known_signature)
     return resolved
 
 
-def _field(index: int) -> str:
-    return f"dataset.sources[{index}].uri"
+def _kind(source: ResolvedSource) -> str:
+    """What a fingerprint holds beside contents; a role is in it only where there is one, so that
+    the fingerprints of data without stay what they were."""
+    kind = f"{source.split}\0{source.sample}"
+    return f"{kind}\0{source.role}" if source.role else kind
 
 
-def _resolve_one(
-    index: int, source: DataSource, policy: Policy, roots: tuple[Path, ...]
-) -> ResolvedSource:
-    if source.split and source.split not in SPLITS:
-        raise InvalidArgument(
-            f"dataset.sources[{index}].split",
-            f"{source.split!r} is no split; there are {', '.join(SPLITS)}, or leave it unset",
-        )
-    field = _field(index)
-    scheme = _SCHEME.match(source.uri)
-    if scheme and scheme[1].lower() == "sample":
-        name = source.uri[scheme.end() :]
-        if not _SAMPLE_NAME.fullmatch(name):
-            raise InvalidArgument(
-                field, f"{source.uri!r} names no sample; write it like sample://breast_cancer"
-            )
-        return ResolvedSource(index, source.uri, source.split, sample=name)
-    path = _local_path(field, source.uri, scheme)
-    try:
-        target = path.resolve()
-    except (OSError, RuntimeError) as error:
-        raise InvalidArgument(field, f"{path} cannot be followed: {error}") from error
-    # Whether it exists is nobody's business outside the roots, so this comes first.
-    if not is_inside(target, roots):
-        raise InvalidArgument(field, _outside(path, policy), reason="OUTSIDE_ALLOWED_ROOTS")
-    _check_readable(field, path, target)
-    return ResolvedSource(
-        index, source.uri, source.split, target, roots=roots, max_files=policy.max_files
-    )
+def _remote_version(source: ResolvedSource) -> str:
+    from seedbed_server.data.remote import version_of
 
-
-def _local_path(field: str, uri: str, scheme: re.Match[str] | None) -> Path:
-    if not uri.strip():
-        raise InvalidArgument(field, "is empty; name a file, a folder or sample://NAME")
-    text = uri
-    if scheme:
-        if scheme[1].lower() != "file":
-            raise InvalidArgument(
-                field,
-                f"{uri!r} has the scheme {scheme[1]!r}; this server reads paths and the schemes "
-                f"{', '.join(SCHEMES)}; upload the data, or put it where the server can read it",
-                reason="UNKNOWN_SCHEME",
-            )
-        try:
-            parts = urlsplit(uri)
-        except ValueError as error:
-            raise InvalidArgument(field, f"{uri!r} is no valid URI: {error}") from error
-        if parts.netloc not in ("", "localhost"):
-            raise InvalidArgument(
-                field, f"{uri!r} names the host {parts.netloc!r}; a file URI begins with file:///"
-            )
-        if parts.query or parts.fragment:
-            raise InvalidArgument(
-                field, f"{uri!r} has a ? or # in it; write %3F or %23 where the name has one"
-            )
-        text = unquote(parts.path)
-    if "\0" in text:
-        raise InvalidArgument(field, f"{uri!r} has a NUL character in it; no path has one")
-    path = Path(text)
-    if not path.is_absolute():
-        raise InvalidArgument(
-            field,
-            f"{uri!r} is a relative path, and the server has another working directory than you; "
-            "give the absolute path",
-        )
-    return path
-
-
-def _outside(path: Path, policy: Policy) -> str:
-    if not policy.allowed_roots:
-        return (
-            f"{path} may not be read: this server may read no folder; start it with --allow-root, "
-            "or upload the file"
-        )
-    folders = ", ".join(str(root) for root in policy.allowed_roots)
-    return (
-        f"{path} lies outside the folders this server may read ({folders}); start it with "
-        "--allow-root, or upload the file"
-    )
-
-
-def _check_readable(field: str, path: Path, target: Path) -> None:
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError as error:
-        raise InvalidArgument(field, f"{path} does not exist", reason="NOT_FOUND") from error
-    except OSError as error:
-        raise InvalidArgument(field, f"{path} cannot be read: {error.strerror}") from error
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise InvalidArgument(field, f"{path} is neither a file nor a folder")
-    needed = os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK
-    if not os.access(target, needed):
-        raise InvalidArgument(
-            field, f"{path} cannot be read by the server: permission denied; change its mode"
-        )
+    return version_of(source)
 
 
 def _files_of(source: ResolvedSource) -> list[tuple[str, Path]]:
@@ -339,8 +203,10 @@ def _vanished(error: InvalidArgument) -> FailedPrecondition:
 
 def _latest(source: ResolvedSource) -> str:
     """A source by name; of a folder also the file that was changed last."""
-    if source.path is None:
-        return source.uri
+    if source.source.query:
+        return f"{shown(source.uri)} (rows come in no certain order without ORDER BY)"
+    if source.is_remote or source.path is None:
+        return shown(source.uri)
     if not source.path.is_dir():
         return str(source.path)
     files = _files_of(source)

@@ -50,7 +50,8 @@ def _frame(loader: str) -> tuple[pd.DataFrame, Any]:
 
 @cache
 def _digits() -> Dataset:
-    """1,797 grey pictures of 8x8 pixels in ten class folders."""
+    """1,797 handwritten digits of 8x8 grey pixels: as pictures in ten class folders, and as a table
+    with a column for each pixel."""
     import sklearn.datasets
 
     try:
@@ -60,14 +61,15 @@ def _digits() -> Dataset:
             "dataset.sources",
             "the sample 'digits' is made of pictures; install seedbed[vision] for it",
         ) from error
-    bunch = sklearn.datasets.load_digits()
+    bunch = sklearn.datasets.load_digits(as_frame=True)
     files = []
     for i, (pixels, digit) in enumerate(zip(bunch.images, bunch.target, strict=True)):
         picture = io.BytesIO()
         Image.fromarray((pixels * (255 / 16)).astype("uint8")).save(picture, "PNG")
         files.append(FileRef(f"{digit}/{i:04}.png", partial(bytes, picture.getvalue())))
     files.sort(key=lambda file: file.name)
-    return Dataset({"train": DataSplit(files=tuple(files))}, "class_folders", "digits")
+    split = DataSplit(bunch.frame, tuple(files))
+    return Dataset({"train": split}, "class_folders", "digits", "image")
 
 
 BUILT_IN: Mapping[str, Loader] = {

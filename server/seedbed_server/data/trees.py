@@ -25,10 +25,19 @@ SPLIT_FOLDERS = {
 }
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 
+AUDIO = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
+TEXTS = (".txt", ".text")
+PICTURE_FOLDERS = re.compile(r"images?|imgs?|pictures?|photos?|jpegimages|frames?|rgb|inputs?")
+MASK_FOLDERS = re.compile(
+    r"masks?|labels?|annotations?|annots?|segmentations?|seg|gt|ground[_ -]?truth"
+)
+
 # Files that come with data and are none.
 _NOTES = (".txt", ".md", ".rst", ".pdf", ".html", ".json", ".yaml", ".yml", ".xml", ".py", "")
-_MASKS = re.compile(r"masks?|labels?|annotations?|annots?|segmentations?|gt|ground_?truth")
 _WORD = re.compile(r"[^a-z]+")
+_SPLIT_WITH_ROLE = re.compile(
+    rf"({'|'.join(SPLIT_FOLDERS)})[_\-. ]?({PICTURE_FOLDERS.pattern}|{MASK_FOLDERS.pattern})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +57,10 @@ class Entry:
         return PurePosixPath(self.name.lower()).suffix
 
     @property
-    def is_image(self) -> bool:
-        return self.suffix in IMAGES
+    def kind(self) -> str:
+        """`image`, `audio`, `text`, or empty for anything else."""
+        kinds = {"image": IMAGES, "audio": AUDIO, "text": TEXTS}
+        return next((kind for kind, known in kinds.items() if self.suffix in known), "")
 
     @property
     def is_table(self) -> bool:
@@ -115,14 +126,28 @@ def class_of(name: str) -> str:
     return PurePosixPath(name).parent.name
 
 
-def are_class_folders(entries: Sequence[Entry]) -> bool:
-    """Whether a split's files are pictures in folders that are their classes. Notes beside them do
-    not matter; folders of pictures and masks are no classes."""
-    items = [entry for entry in entries if entry.is_item]
-    if not items or not all(entry.is_image and class_of(entry.inner) for entry in items):
-        return False
-    folders = Counter(class_of(entry.inner).lower() for entry in items)
-    return not any(_MASKS.fullmatch(folder) for folder in folders) or not _are_pairs(items)
+def class_folders(entries: Sequence[Entry]) -> list[Entry]:
+    """The pictures, sounds or texts of a split whose folders are their classes; none where the
+    files are not of one kind, or some lie in no folder. Notes beside them do not matter; folders of
+    pictures and masks are no classes, and one folder of texts is none."""
+    media = [entry for entry in entries if entry.is_item]
+    items = media or [e for e in entries if e.kind == "text" and class_of(e.inner)]
+    if not items or not items[0].kind or len({entry.kind for entry in items}) > 1:
+        return []
+    classes = Counter(class_of(entry.inner).lower() for entry in items)
+    if "" in classes or (not media and len(classes) < 2):
+        return []
+    if any(MASK_FOLDERS.fullmatch(folder) for folder in classes) and _are_pairs(items):
+        return []
+    return items
+
+
+def content_of(entries: Sequence[Entry]) -> str:
+    """What all the files are that are data: `image`, `audio` or `text`; else empty."""
+    kinds = {entry.kind for entry in entries if entry.is_item}
+    if not kinds:
+        kinds = {entry.kind for entry in entries if not entry.is_table}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def _are_pairs(entries: Sequence[Entry]) -> bool:
@@ -142,10 +167,28 @@ def _read_file(path: Path, limit: int) -> bytes:
 def _in_splits(files: Mapping[str, Callable[[int], bytes]]) -> list[Entry]:
     entries = []
     for original, name in zip(sorted(files), _unwrapped(sorted(files)), strict=True):
-        top, _, rest = name.partition("/")
-        split = SPLIT_FOLDERS.get(top.lower(), "") if rest else ""
-        entries.append(Entry(original, name, rest if split else name, split, files[original]))
+        split, inner = _split_of(name)
+        entries.append(Entry(original, name, inner, split, files[original]))
     return entries
+
+
+def _split_of(name: str) -> tuple[str, str]:
+    """The split that a file's folders speak of, and its path in it: `train/x`, and beside masks
+    `train_masks/x` or `masks/train/x`. The split is empty where they speak of none."""
+    top, _, rest = name.partition("/")
+    if not rest:
+        return "", name
+    plain = top.lower()
+    if plain in SPLIT_FOLDERS:
+        return SPLIT_FOLDERS[plain], rest
+    both = _SPLIT_WITH_ROLE.fullmatch(plain)
+    if both:
+        return SPLIT_FOLDERS[both[1]], f"{both[2]}/{rest}"
+    second, _, inner = rest.partition("/")
+    has_role = PICTURE_FOLDERS.fullmatch(plain) or MASK_FOLDERS.fullmatch(plain)
+    if inner and has_role and second.lower() in SPLIT_FOLDERS:
+        return SPLIT_FOLDERS[second.lower()], f"{top}/{inner}"
+    return "", name
 
 
 def _unwrapped(names: list[str]) -> list[str]:

@@ -1,7 +1,10 @@
 """How the C library hands out memory to numeric code."""
 
+from __future__ import annotations
+
 import ctypes
 import platform
+import sys
 
 TRIM_THRESHOLD = -1
 TOP_PAD = -2
@@ -22,3 +25,11 @@ def keep_freed_memory() -> None:
     library.mallopt(MMAP_MAX, 0)
     library.mallopt(TRIM_THRESHOLD, 2**31 - 1)
     library.mallopt(TOP_PAD, PAD_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Returns to the system what large objects left behind, such as the tables that were read."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.default_memory_pool().release_unused()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 from seedbed_server.data.references import DataSource
 from seedbed_server.store import DATASET_SCHEME, Dataset, Files, Store
@@ -18,6 +20,12 @@ def sources_of(dataset: Dataset, store: Store, files: Files) -> tuple[DataSource
     return expand(dataset.sources, store, files)
 
 
+def payload_of(dataset: Dataset, store: Store, files: Files) -> dict[str, Any]:
+    """Sources and layout as msgpack carries them to a call process. Raises as `sources_of`."""
+    sources = [asdict(source) for source in sources_of(dataset, store, files)]
+    return {"sources": sources, "layout": dataset.layout}
+
+
 def expand(sources: Sequence[DataSource], store: Store, files: Files) -> tuple[DataSource, ...]:
     """Sources that name no dataset. A reference is a URI `dataset:ID`; its split, where it has one,
     goes for all of that dataset. Raises NotFound for one that was deleted."""
@@ -28,7 +36,7 @@ def expand(sources: Sequence[DataSource], store: Store, files: Files) -> tuple[D
             continue
         dataset = store.datasets.get(source.uri.removeprefix(DATASET_SCHEME))
         expanded += [
-            DataSource(inner.uri, source.split or inner.split)
+            replace(inner, split=source.split or inner.split, role=source.role or inner.role)
             for inner in sources_of(dataset, store, files)
         ]
     return tuple(expanded)

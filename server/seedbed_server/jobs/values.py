@@ -174,7 +174,8 @@ class InputField:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A trained model. `folder` is the bundle's path relative to the data directory's `models`."""
+    """A trained model. `folder` is the bundle's path relative to the data directory's `models`.
+    `test_scores` are all measures that fit the target, `test_score` among them."""
 
     id: str
     project: str
@@ -193,6 +194,7 @@ class Model:
     test_score: Score | None = None
     dataset_fingerprint: str = ""
     size_bytes: int = 0
+    test_scores: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import Dataset
 from seedbed_sdk.errors import FieldViolation, InvalidArgument
-from seedbed_sdk.metrics import METRICS, Metric
+from seedbed_sdk.metrics import Metric
 from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.space import Domain, domain_from_dict
-from seedbed_sdk.task import Task
+from seedbed_sdk.task import Task, TaskOptions
 from seedbed_sdk.trainer import Hardware
 from seedbed_server.data import reading, references
 from seedbed_server.search.space import SearchSpace, narrow
@@ -25,6 +25,7 @@ class Plan:
     """What a job will do: the fields of the job that were left open are settled."""
 
     task: Task[Any]
+    options: TaskOptions
     block: DataBlock
     metric: Metric
     space: SearchSpace
@@ -57,9 +58,17 @@ def make_plan(
             f"{', '.join(task.layouts)}",
             reason="UNSUITABLE_DATASET",
         )
-    block = task.data_block(dataset, target, _options(task, options))
+    if dataset.content and task.contents and dataset.content not in task.contents:
+        raise InvalidArgument(
+            "job.dataset",
+            f"the files are of kind {dataset.content!r}; task {task_name!r} reads "
+            f"{', '.join(task.contents)}",
+            reason="UNSUITABLE_DATASET",
+        )
+    chosen = task.for_metric(_options(task, options), metric_name)
+    block = task.data_block(dataset, target, chosen)
     block.target.fit(block.items["train"])
-    metric = _metric(block, metric_name)
+    metric = _metric(registry, block, metric_name)
     fitting = task.architectures(block, hardware, registry.available(block))
     if not fitting:
         raise InvalidArgument(
@@ -67,16 +76,17 @@ def make_plan(
             f"no installed architecture fits {'+'.join(block.input_types)} → {block.target.type}",
             reason="NO_ARCHITECTURE",
         )
-    return Plan(task, block, metric, narrow(fitting, search_space))
+    return Plan(task, chosen, block, metric, narrow(fitting, search_space))
 
 
 def check_job(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Settles what a job leaves open. Takes `task`, `target`, `options`, `metric`, `search_space`,
     `sources` and `policy`; returns `metric` and `target`. Raises as `make_plan` does."""
     registry = load()
-    policy = references.Policy.from_dict(payload["policy"])
+    policy = references.Policy.from_dict(payload["policy"], registry.readers)
     sources = [references.DataSource(**source) for source in payload["sources"]]
-    dataset = reading.read(references.resolve(sources, policy), policy, samples=registry.samples)
+    resolved = references.resolve(sources, policy)
+    dataset = reading.read(resolved, policy, samples=registry.samples, layout=payload["layout"])
     plan = make_plan(
         registry,
         dataset,
@@ -105,15 +115,14 @@ def _options(task: Task[Any], options: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _metric(block: DataBlock, name: str) -> Metric:
-    target = block.target
-    if not name:
-        return METRICS[target.default_metric]
-    if name not in target.metrics:
+def _metric(registry: Registry, block: DataBlock, name: str) -> Metric:
+    possible = {metric.name: metric for metric in registry.metrics_of(block.target)}
+    name = name or block.target.default_metric
+    if name not in possible:
         raise InvalidArgument(
             "job.metric",
-            f"{name!r} does not measure a target of type {target.type!r}; "
-            f"possible are {', '.join(target.metrics)}",
+            f"{name!r} does not measure a target of type {block.target.type!r}; "
+            f"possible are {', '.join(possible)}",
             reason="UNKNOWN_METRIC",
         )
-    return METRICS[name]
+    return possible[name]

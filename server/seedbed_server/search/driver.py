@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.trainer import Data, Hardware
 from seedbed_server.data import reading, references
+from seedbed_server.data.sources import DataSource
 from seedbed_server.jobs.session import JobSession
 from seedbed_server.jobs.sources import sources_of
 from seedbed_server.jobs.values import (
@@ -34,9 +35,10 @@ from seedbed_server.search import scoring
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
 from seedbed_server.search.loop import Candidate, Search
+from seedbed_server.search.preparing import prepare
 from seedbed_server.search.refit import Refit, refit
 from seedbed_server.store import Dataset as DatasetRow
-from seedbed_server.store import Files, Store
+from seedbed_server.store import Files, PreparedStore, Store
 
 if TYPE_CHECKING:
     from seedbed_server.executors import Assignment, Control
@@ -56,10 +58,11 @@ def run_job(assignment: Assignment, control: Control) -> None:
     registry = load()
     hardware = Hardware(assignment.device, assignment.threads)
     session.set_state(JobState.PREPARING)
-    dataset = _read(assignment, store, files, row=session.dataset(), registry=registry)
+    row = session.dataset()
+    sources = sources_of(row, store, files)
     plan = make_plan(
         registry,
-        dataset,
+        _read(assignment, row, sources, registry),
         task_name=job.task,
         target=job.target,
         options=job.options,
@@ -67,13 +70,16 @@ def run_job(assignment: Assignment, control: Control) -> None:
         search_space=job.search_space,
         hardware=hardware,
     )
-    prepared = plan.block.prepare(job.seed)
+    prepared_store = PreparedStore(files.prepared, assignment.prepared_limit_bytes)
+    prepared = prepare(
+        plan, job, row, sources, registry, prepared_store, assignment.memory_limit_bytes
+    )
     session.set_findings(_findings(plan, prepared))
     spending = Spending(job.budget, started, test_items=len(prepared.test))
     search = Search(
         job=job,
         block=plan.block,
-        data=Data(prepared.train, prepared.valid),
+        data=Data(prepared.train, prepared.valid, store=prepared.store),
         space=plan.space,
         metric=plan.metric,
         hardware=hardware,
@@ -90,6 +96,7 @@ def run_job(assignment: Assignment, control: Control) -> None:
         session.set_state(JobState.FINISHING)
         _finish(search, search.best, plan, prepared, stop_reason, files, registry)
     shutil.rmtree(search.folder, ignore_errors=True)
+    prepared_store.close()
     store.close()
 
 
@@ -104,14 +111,12 @@ def _seconds_used(job: Job, earlier: Sequence[Trial]) -> float:
 
 
 def _read(
-    assignment: Assignment, store: Store, files: Files, row: DatasetRow, registry: Registry
+    assignment: Assignment, row: DatasetRow, sources: Sequence[DataSource], registry: Registry
 ) -> Dataset:
     """The dataset, if it is still what the job was created for."""
-    sources = sources_of(row, store, files)
-    resolved = references.resolve_unchanged(
-        sources, assignment.policy, row.fingerprint, row.signature
-    )
-    return reading.read(resolved, assignment.policy, samples=registry.samples)
+    policy = replace(assignment.policy, readers=registry.readers)
+    resolved = references.resolve_unchanged(sources, policy, row.fingerprint, row.signature)
+    return reading.read(resolved, policy, samples=registry.samples, layout=row.layout)
 
 
 def _findings(plan: Plan, prepared: PreparedData) -> list[Finding]:
@@ -160,8 +165,10 @@ def _finish(
     job, metric = search.job, plan.metric
     validation = scoring.score(metric, prepared.valid.target, best.outputs, seed=job.seed)
     chosen = refit(search, best) or Refit(best.trainer, dict(best.trial.parameters))
-    test = scoring.score(
-        metric, prepared.test.target, chosen.trainer.predict(prepared.test.inputs), seed=job.seed
+    outputs = chosen.trainer.predict(prepared.test.inputs)
+    test = scoring.score(metric, prepared.test.target, outputs, seed=job.seed)
+    measured = scoring.score_all(
+        registry.metrics_of(plan.block.target), test, prepared.test.target, outputs
     )
     plan.block.target.calibrate(prepared.valid.target, best.outputs)
     with files.new_model_folder(job.id) as folder:
@@ -178,7 +185,7 @@ def _finish(
     session = search.session
     try:
         session.succeed(
-            _model(job, best.trial, plan, name, size, validation, test),
+            _model(job, best.trial, plan, name, size, validation, test, measured),
             stop_reason,
             validation,
             test,
@@ -205,7 +212,14 @@ def _about(
 
 
 def _model(
-    job: Job, trial: Trial, plan: Plan, folder: str, size: int, validation: Score, test: Score
+    job: Job,
+    trial: Trial,
+    plan: Plan,
+    folder: str,
+    size: int,
+    validation: Score,
+    test: Score,
+    measured: Sequence[Score],
 ) -> Model:
     return Model(
         id=folder,
@@ -223,6 +237,7 @@ def _model(
         classes=tuple(getattr(plan.block.target, "classes", ())),
         validation_score=validation,
         test_score=test,
+        test_scores=tuple(measured),
         dataset_fingerprint=job.dataset_fingerprint,
         size_bytes=size,
     )

@@ -5,21 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.space import Parameters
 from seedbed_sdk.trainer import (
     Blueprint,
     Data,
     EpochReport,
-    SplitArrays,
     Trainer,
     Verdict,
 )
 from seedbed_server.search.loop import Candidate, Search
 
-MAX_ITEMS = 10_000
 SLOWER = 2.0
 
 
@@ -57,7 +52,9 @@ def refit(search: Search, best: Candidate) -> Refit | None:
     more items change nothing, or where the time left does not allow it."""
     architecture = search.space.architectures[best.trial.architecture]
     train, valid = search.data.train, search.data.valid
-    if not architecture.refits or not best.best_epoch or len(train) > MAX_ITEMS:
+    if not architecture.refits or not best.best_epoch:
+        return None
+    if len(train) > architecture.refit_items:
         return None
     left = search.spending.seconds_left() + search.spending.reserve() / 2
     if best.trial.seconds * SLOWER > left:
@@ -69,13 +66,5 @@ def refit(search: Search, best: Candidate) -> Refit | None:
         search.block, parameters, search.hardware, search.trial_seed(best.trial.number)
     )
     trainer = architecture.build(blueprint)
-    both = SplitArrays(
-        {name: _joined(array, valid.inputs[name]) for name, array in train.inputs.items()},
-        _joined(train.target, valid.target),
-    )
-    trainer.fit(Data(both, valid), _WholeRun())
+    trainer.fit(Data(search.block.joined(train, valid), valid), _WholeRun())
     return Refit(trainer, parameters)
-
-
-def _joined(first: Array, second: Array) -> Array:
-    return np.concatenate([first, second])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array
@@ -19,12 +21,21 @@ def score(metric: Metric, target: Array, outputs: Array, *, seed: int) -> Score:
     value = metric.compute(target, outputs)
     interval = (
         _wilson(value, len(target))
-        if metric.name == "accuracy"
+        if metric.name == "accuracy" and target.ndim == 1
         else _bootstrap(metric, target, outputs, seed)
     )
     if interval is None:
         return Score(metric.name, value, len(target))
     return Score(metric.name, value, len(target), interval[0], interval[1], CONFIDENCE)
+
+
+def score_all(
+    metrics: Sequence[Metric], chosen: Score, target: Array, outputs: Array
+) -> list[Score]:
+    """The chosen metric's score first, then the others', without intervals, where defined."""
+    others = [metric for metric in metrics if metric.name != chosen.metric]
+    scores = [Score(m.name, m.compute(target, outputs), len(target)) for m in others]
+    return [chosen, *(score for score in scores if np.isfinite(score.value))]
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:
@@ -38,13 +49,22 @@ def _bootstrap(
     metric: Metric, target: Array, outputs: Array, seed: int
 ) -> tuple[float, float] | None:
     generator = np.random.default_rng(seed)
-    scores = []
-    for _ in range(RESAMPLES):
-        rows = generator.integers(0, len(target), len(target))
-        scores.append(metric.compute(target[rows], outputs[rows]))
+    measure = _measure(metric, target, outputs)
+    scores = [measure(generator.integers(0, len(target), len(target))) for _ in range(RESAMPLES)]
     finite = np.asarray([s for s in scores if np.isfinite(s)])
     if finite.size < RESAMPLES / 2:
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _measure(metric: Metric, target: Array, outputs: Array) -> Callable[[Array], float]:
+    """The metric on some of the rows, from sums over items where it has them."""
+    finish = metric.finish
+    if metric.statistics is None or finish is None:
+        return lambda rows: metric.compute(target[rows], outputs[rows])
+    statistics = metric.statistics(target, outputs)
+    return lambda rows: finish(
+        np.tensordot(np.bincount(rows, minlength=len(target)), statistics, 1)
+    )

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from seedbed_sdk.blocks.base import MultiTarget, Prediction
 from seedbed_sdk.bundle import Predictor, open_bundle
 from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.trainer import Hardware
@@ -27,7 +28,7 @@ def _predictor(bundle: str) -> Predictor:
     if bundle in _open:
         _open.move_to_end(bundle)
         return _open[bundle]
-    predictor = open_bundle(Path(bundle), _registry().architectures, Hardware())
+    predictor = open_bundle(Path(bundle), _registry(), Hardware())
     _open[bundle] = predictor
     while len(_open) > MAX_OPEN:
         _open.popitem(last=False)
@@ -37,4 +38,11 @@ def _predictor(bundle: str) -> Predictor:
 def predict(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Answers `examples`, mappings of column to raw value, with the model in folder `bundle`."""
     predictions = _predictor(payload["bundle"]).predict(payload["examples"])
-    return {"predictions": [{"kind": p.kind, **asdict(p)} for p in predictions]}
+    return {"predictions": [_plain(prediction) for prediction in predictions]}
+
+
+def _plain(prediction: Prediction) -> dict[str, Any]:
+    plain = {"kind": prediction.kind, **asdict(prediction)}
+    if isinstance(prediction, MultiTarget):
+        plain["targets"] = [(target, _plain(part)) for target, part in prediction.targets]
+    return plain

@@ -5,6 +5,7 @@
 
 from seedbed_server.store.files import Files, ModelFolder
 from seedbed_server.store.pages import Page, PageRequest
+from seedbed_server.store.prepared import PreparedFolders, PreparedStore
 from seedbed_server.store.store import Store
 from seedbed_server.store.values import DATASET_SCHEME, Dataset, JobFilter, RequestKey, Upload
 
@@ -16,6 +17,8 @@ __all__ = [
     "ModelFolder",
     "Page",
     "PageRequest",
+    "PreparedFolders",
+    "PreparedStore",
     "RequestKey",
     "Store",
     "Upload",

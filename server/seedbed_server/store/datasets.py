@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -187,10 +188,10 @@ def _get(connection: sa.Connection, dataset_id: str) -> Dataset:
 def _to_row(dataset: Dataset) -> dict[str, Any]:
     return {
         **{field: getattr(dataset, field) for field in dataset.__dataclass_fields__},
-        "sources": [[source.uri, source.split] for source in dataset.sources],
+        "sources": [asdict(source) for source in dataset.sources],
     }
 
 
 def _from_row(row: Any) -> Dataset:
-    sources = tuple(DataSource(uri, split) for uri, split in row.sources)
+    sources = tuple(DataSource(**source) for source in row.sources)
     return Dataset(**{**row._mapping, "sources": sources})

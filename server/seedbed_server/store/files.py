@@ -32,6 +32,7 @@ class Files:
         self.partial = self.uploads / ".partial"
         self.models = self.root / "models"
         self.cache = self.root / "cache"
+        self.prepared = self.cache / "prepared"
         self.server_info = self.root / "server.json"
         self.lock_file = self.root / "server.lock"
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from seedbed_sdk.errors import NotFound
-from seedbed_server.jobs.values import InputField, Model
+from seedbed_server.jobs.values import InputField, Model, Score
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import score_from_row, score_to_row
@@ -71,6 +71,7 @@ def _to_row(model: Model) -> dict[str, Any]:
         "classes": list(model.classes),
         "validation_score": score_to_row(model.validation_score),
         "test_score": score_to_row(model.test_score),
+        "test_scores": [score_to_row(score) for score in model.test_scores],
     }
 
 
@@ -82,5 +83,6 @@ def _from_row(row: Any) -> Model:
             "classes": tuple(row.classes),
             "validation_score": score_from_row(row.validation_score),
             "test_score": score_from_row(row.test_score),
+            "test_scores": tuple(Score(**score) for score in row.test_scores),
         }
     )

@@ -44,6 +44,7 @@ datasets = sa.Table(
     sa.Column("signature", sa.Text, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("layout", sa.String(32), nullable=False, server_default=""),
     sa.Index(None, "project", "create_time"),
 )
 
@@ -156,6 +157,7 @@ models = sa.Table(
     sa.Column("folder", sa.Text, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("test_scores", sa.JSON, nullable=False, server_default="[]"),
     sa.Index(None, "project", "create_time"),
 )
 

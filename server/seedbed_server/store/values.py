@@ -31,8 +31,8 @@ class Dataset:
 
     `sources` holds URIs as they were given, and `dataset:ID` for another dataset; for uploaded data
     it is empty. `upload_file` is the name of the file under the data directory's `uploads/{id}`.
-    `signature` tells cheaply whether the files are still as they were when the fingerprint was
-    taken.
+    `layout` is what it is to be read as, or empty to let the data decide. `signature` tells cheaply
+    whether the files are still as they were when the fingerprint was taken.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Dataset:
     size_bytes: int
     create_time: datetime
     upload_file: str = ""
+    layout: str = ""
 
 
 @dataclass(frozen=True, slots=True)
