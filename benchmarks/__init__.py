@@ -10,5 +10,10 @@ BENCHMARKS = {
     "loop that trains the same network on the same data.",
     "frozen_features": "Trials on the features of a frozen backbone, against loops that run the "
     "backbone again; and how often a picture is decoded.",
+    "prepared_start": "How soon a second job on the same data trains, against the first one.",
+    "image_pipeline": "Prepared pictures on their way into a network, against random tensors in "
+    "memory and against torchvision's folder of files.",
+    "large_table": "How much memory a job on 1,000,000 rows takes in all processes together, "
+    "against a plain script.",
 }
 """A sentence for each benchmark, by its name."""

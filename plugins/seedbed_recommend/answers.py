@@ -43,6 +43,11 @@ class RatingAnswers:
         """Ratings [N, 1]."""
         raise NotImplementedError
 
+    def liking(self, inputs: Arrays) -> Array:
+        """What a user's items are ordered by [N]: the rating, where the model can, beyond the end
+        of the scale, which many items may reach."""
+        return self.predict(inputs)[:, 0].astype(np.float64)
+
     def answer(self, block: DataBlock, examples: Sequence[Mapping[str, Any]]) -> list[Prediction]:
         """Raises InvalidArgument for each field that cannot be used."""
         inputs = _inputs_of(block)
@@ -58,7 +63,7 @@ class RatingAnswers:
         else:
             items = np.arange(inputs.item_count)
             users = np.full(len(items), question.user)
-            scores = self.predict({"user": users, "item": items})[:, 0].astype(np.float64)
+            scores = self.liking({"user": users, "item": items})
             scores[UNKNOWN] = -np.inf
             scores[inputs.seen_by(question.user)] = -np.inf
         return best(inputs, scores, question.top_n)

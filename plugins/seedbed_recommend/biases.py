@@ -50,9 +50,11 @@ class BiasTrainer(Tensors, RatingAnswers):
         run.report(EpochReport(1, 1, outputs, ROUNDS * len(ratings), predict_seconds=seconds))
 
     def predict(self, inputs: Arrays) -> Array:
+        return np.asarray(np.clip(self.liking(inputs), self.target.low, self.target.high)[:, None])
+
+    def liking(self, inputs: Arrays) -> Array:
         users, items = self.tensors["user"], self.tensors["item"]
-        values = self.tensors["mean"] + users[inputs["user"]] + items[inputs["item"]]
-        return np.clip(values, self.target.low, self.target.high)[:, None]
+        return np.asarray(self.tensors["mean"] + users[inputs["user"]] + items[inputs["item"]])
 
 
 def shrunk_mean(codes: Array, values: Array, size: int, regularization: float) -> Array:
@@ -61,4 +63,5 @@ def shrunk_mean(codes: Array, values: Array, size: int, regularization: float) -
         return np.zeros(size)
     counts = np.bincount(codes, minlength=size)
     # Without zeros, codes that do not occur would be 0 / 0.
-    return np.bincount(codes, values, minlength=size) / np.maximum(counts + regularization, 1e-9)
+    sums = np.bincount(codes, values, minlength=size)
+    return np.asarray(sums / np.maximum(counts + regularization, 1e-9))

@@ -77,9 +77,12 @@ class MixedEffectsTrainer(Tensors, RatingAnswers):
     def predict(self, inputs: Arrays) -> Array:
         return self._outputs(self.tensors, inputs)
 
+    def liking(self, inputs: Arrays) -> Array:
+        return _expected(self.tensors, inputs)
+
     def _outputs(self, model: Arrays, inputs: Arrays) -> Array:
-        values = model["mean"] + _effects(model, inputs["user"], inputs["item"])
-        return np.clip(values, self.target.low, self.target.high)[:, None]
+        values = _expected(model, inputs)
+        return np.asarray(np.clip(values, self.target.low, self.target.high)[:, None])
 
     def _design(self, counts: Array) -> Array:
         """Features of items, centred on what is rated, float64 [codes, F]. An unknown item is of
@@ -137,9 +140,11 @@ class MixedEffectsTrainer(Tensors, RatingAnswers):
         model["tastes"] = solved[:, 1:]
 
 
-def _effects(model: Arrays, user: Array, item: Array) -> Array:
+def _expected(model: Arrays, inputs: Arrays) -> Array:
+    """Ratings [N], not cut off at the ends of the scale."""
+    user, item = inputs["user"], inputs["item"]
     linear = np.einsum("nf,nf->n", model["tastes"][user], model["design"][item])
-    return np.asarray(model["user"][user] + model["item"][item] + linear)
+    return np.asarray(model["mean"] + model["user"][user] + model["item"][item] + linear)
 
 
 def _prior(features: Array, codes: Array, rest: Array, regularization: float) -> Array:

@@ -81,7 +81,8 @@ class RatingNetwork(nn.Module):
         score = self.mean + user_bias + item_bias + (self.dropout(user) * item).sum(dim=1)
         if self.mixer is not None:
             score = score + self.mixer(torch.cat([user, item], dim=1))[:, 0]
-        return (self.low + self.width * score.sigmoid())[:, None]
+        raw: torch.Tensor = (self.low + self.width * score.sigmoid())[:, None]
+        return raw
 
 
 class RankingNetwork(nn.Module):
@@ -130,7 +131,8 @@ class RankingLearner(Ranker, Learner):
             vectors, _ = network.users(torch.from_numpy(users.copy()).to(self.device))
             count = len(network.items.features)
             items, bias = network.items(torch.arange(count, device=self.device))
-            return (vectors @ items.T + bias).cpu().numpy()
+            scores: Array = (vectors @ items.T + bias).cpu().numpy()
+            return scores
 
 
 def build_rating(blueprint: Blueprint) -> Learner:

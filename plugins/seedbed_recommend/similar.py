@@ -25,7 +25,7 @@ def similarities(block: UserItemBlock, item: int) -> Array:
     users = block.users_of(item)[:MAX_USERS] if item != UNKNOWN else np.zeros(0, dtype=np.int64)
     features = _feature_cosines(block.item_features, item)
     if len(users):
-        together = np.concatenate([block.seen_by(user) for user in users])
+        together = np.concatenate([block.seen_by(int(user)) for user in users])
         common = np.bincount(together, minlength=block.item_count)
         weight = FEATURE_WEIGHT if block.item_features.shape[1] else 1.0
         norm = np.sqrt(len(users) * np.maximum(counts, 1.0)) + weight

@@ -37,12 +37,12 @@ def recall(targets: Codes, outputs: Codes) -> Values:
     """Hits among the first 10, of the held-out items or of 10 if there are more: a perfect ranking
     has 1 for every user (Liang et al. 2018, "Variational Autoencoders for Collaborative
     Filtering")."""
-    return hits(targets, outputs).sum(axis=1) / np.minimum(_held_out(targets), K)
+    return np.asarray(hits(targets, outputs).sum(axis=1) / np.minimum(_held_out(targets), K))
 
 
 def precision(targets: Codes, outputs: Codes) -> Values:
     """The share of the first 10 that are hits."""
-    return hits(targets, outputs).sum(axis=1) / K
+    return np.asarray(hits(targets, outputs).sum(axis=1) / K)
 
 
 def ndcg(targets: Codes, outputs: Codes) -> Values:
@@ -90,4 +90,4 @@ def mean_of(
 
 
 def _held_out(targets: Codes) -> NDArray[np.int64]:
-    return np.maximum((targets >= 0).sum(axis=1), 1)
+    return np.asarray(np.maximum((targets >= 0).sum(axis=1), 1))

@@ -63,7 +63,9 @@ def _pixel_accuracy(counts: Counts) -> float:
 
 
 def _ratio(part: Counts, whole: Counts) -> Counts:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    ratio = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
 
 
 def _mean(values: Counts) -> float:

@@ -53,8 +53,9 @@ class BoostingTrainer:
         assert isinstance(block, TabularBlock)
         self.block = block
         self.target = blueprint.block.target
-        several = isinstance(self.target, MultiTargetBlock)
-        self.parts: tuple[TargetBlock, ...] = self.target.parts if several else (self.target,)
+        self.parts: tuple[TargetBlock, ...] = (self.target,)
+        if isinstance(self.target, MultiTargetBlock):
+            self.parts = self.target.parts
         self.parameters = blueprint.parameters
         self.threads = blueprint.hardware.threads
         self.seed = blueprint.seed

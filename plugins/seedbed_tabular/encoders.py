@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from seedbed_sdk.blocks.tabular import CategoryFeature, NumericFeature
+from seedbed_sdk.blocks.column_features import CategoryFeature, NumericFeature
 
 MAX_EMBEDDING = 600
 BINS = 32

@@ -134,7 +134,8 @@ class TabularLearner(Learner):
         return super()._criterion(raw.flatten(0, 1), target.repeat_interleave(raw.shape[1], dim=0))
 
     def _activate(self, raw: torch.Tensor) -> torch.Tensor:
-        return super()._activate(raw.flatten(0, 1)).unflatten(0, raw.shape[:2]).mean(dim=1)
+        activated = super()._activate(raw.flatten(0, 1))
+        return activated.reshape(*raw.shape[:2], *activated.shape[1:]).mean(dim=1)
 
 
 def build(blueprint: Blueprint) -> Learner:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TYPES = (("image",), ("category", "multi_category", "regression"))
 TINY = 64
+DETAILED = 16
 RESOLUTIONS = (64, 96, 128, 160)
 
 
@@ -110,6 +111,7 @@ def _fine_tuned(names: tuple[str, ...]) -> Architecture:
             "trained_layers": Choices(backbones.TRAINED_LAYERS),
         },
         portfolio=[defaults, {**defaults, "resolution": 128, "epochs": 16}],
+        fits=_shows_something,
     )
 
 
@@ -118,6 +120,13 @@ def _is_small(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG001
     made them."""
     (image,) = block.inputs
     return image.side <= TINY if isinstance(image, ImageBlock) else not image.natural
+
+
+def _shows_something(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG001
+    """Whether pictures have the detail that the first layers of a backbone look for; training a
+    whole backbone on icons takes long and gains nothing over a small network."""
+    (image,) = block.inputs
+    return not isinstance(image, ImageBlock) or image.side >= DETAILED
 
 
 def _build_frozen(blueprint: Blueprint) -> Trainer:

@@ -265,6 +265,26 @@ def test_inspecting_returns_everything_typed(service: Harness, root: Path) -> No
     assert [v.int64_value for v in sample["g"].list_value.values] == [1, 2]
     assert found.findings[0].severity == datasets_pb2.Finding.WARNING
     assert list(found.tasks) == ["tasks/small", "tasks/tiny"]
+    assert (found.guesses[0].what, found.guesses[0].overrule) == ("target", "--target")
+    assert (found.tables[0].role, list(found.tables[0].columns)) == ("items", ["a", "c"])
+
+
+def test_a_layout_and_a_role_are_kept_and_checked(service: Harness, root: Path) -> None:
+    path = root / "laid.csv"
+    path.write_text("a,b\n1,2\n")
+    source = datasets_pb2.DataSource(uri=str(path), role="items")
+    wanted = datasets_pb2.Dataset(sources=[source], layout="table")
+    request = datasets_pb2.CreateDatasetRequest(dataset=wanted)
+    made = service.datasets.CreateDataset(request)
+    kept = service.datasets.GetDataset(datasets_pb2.GetDatasetRequest(name=made.name))
+    assert (kept.layout, kept.sources[0].role) == ("table", "items")
+    request.dataset.layout = "tabel"
+    error = refused(service.datasets.CreateDataset, request)
+    assert error.violations["dataset.layout"].startswith("'tabel' is no layout; there are table, ")
+    request.dataset.layout = ""
+    request.dataset.sources[0].role = "Some Role"
+    error = refused(service.datasets.CreateDataset, request)
+    assert "such as items, users or legend" in error.violations["dataset.sources[0].role"]
 
 
 def test_a_file_that_crashes_its_reader_is_the_caller_s_error(

@@ -80,7 +80,11 @@ def test_policy_survives_the_way_to_another_process(policy: Policy) -> None:
         ("", "INVALID_FIELD", "is empty; name a file, a folder or sample://NAME"),
         ("  ", "INVALID_FIELD", "is empty"),
         ("data.csv", "INVALID_FIELD", "'data.csv' is a relative path"),
-        ("s3://bucket/x", "SCHEME_NOT_ALLOWED", "has the scheme 's3'; this server reads paths and the"),
+        (
+            "s3://bucket/x",
+            "SCHEME_NOT_ALLOWED",
+            "has the scheme 's3'; this server reads paths and the",
+        ),
         ("http://169.254.169.254/latest", "SCHEME_NOT_ALLOWED", "schemes file, sample; upload the"),
         ("sample://", "INVALID_FIELD", "write it like sample://breast_cancer"),
         ("sample://../x", "INVALID_FIELD", "names no sample"),

@@ -127,9 +127,7 @@ def test_a_package_brings_a_task_and_takes_it_away(
     assert installed_here() == before
 
 
-def test_a_package_that_seedbed_wrote_works_as_it_is(
-    python: str, pip: Pip, tmp_path: Path
-) -> None:
+def test_a_package_that_seedbed_wrote_works_as_it_is(python: str, pip: Pip, tmp_path: Path) -> None:
     wrote = subprocess.run(
         [sys.executable, "-m", "seedbed.cli", "plugin", "new", "leaf-colour", "--json"],
         cwd=tmp_path,

@@ -117,6 +117,11 @@ def inspect(payload: Mapping[str, Any]) -> dict[str, Any]:
             }
         ],
         "tasks": [task["name"] for task in payload["tasks"]],
+        "content": "",
+        "guesses": [
+            {"what": "target", "value": "b", "why": "the last column", "overrule": "--target"}
+        ],
+        "tables": [{"role": "items", "row_count": 2, "columns": ["a", "c"]}],
     }
 
 

@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed_sdk.blocks.tabular import (
-    FIRST_CODE,
-    MISSING,
-    OTHER,
-    TabularBlock,
-    infer_column_type,
-)
+from seedbed_sdk.blocks.column_features import FIRST_CODE, MISSING, OTHER
+from seedbed_sdk.blocks.tabular import TabularBlock, infer_column_type
 from seedbed_sdk.errors import InvalidArgument
 
 

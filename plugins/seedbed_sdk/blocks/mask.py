@@ -133,7 +133,7 @@ class MaskBlock(TargetBlock):
         with damage_told(image):
             if self.classes.colour:
                 red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.int64), 2, 0)
-                return (red << 16) | (green << 8) | blue
+                return np.asarray((red << 16) | (green << 8) | blue)
             pixels = np.asarray(image if image.mode in GREY_MODES else image.convert("RGB"))
         if pixels.ndim == 2:
             return pixels.astype(np.int64)

@@ -177,4 +177,6 @@ class MultiTargetBlock(TargetBlock):
         return slice(1, 1 + part.output_size) if part.type == CategoryBlock.type else slice(0, 1)
 
     def _pieces(self, raw: torch.Tensor) -> Sequence[torch.Tensor]:
-        return raw.split([part.output_size for part in self.parts], dim=1)
+        import torch
+
+        return torch.split(raw, [part.output_size for part in self.parts], dim=1)

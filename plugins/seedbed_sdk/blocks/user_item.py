@@ -124,11 +124,19 @@ class UserItemBlock(InputBlock):
 
     def user_codes(self, labels: pd.Series) -> Array:
         """Codes of labels of users, int64; 0 for those that are not known."""
-        return np.asarray(self._user_places.get_indexer(labels), dtype=np.int64) + FIRST_CODE
+        import pandas as pd
+
+        return (
+            np.asarray(self._user_places.get_indexer(pd.Index(labels)), dtype=np.int64) + FIRST_CODE
+        )
 
     def item_codes(self, labels: pd.Series) -> Array:
         """Codes of labels of items, int64; 0 for those that are not known."""
-        return np.asarray(self._item_places.get_indexer(labels), dtype=np.int64) + FIRST_CODE
+        import pandas as pd
+
+        return (
+            np.asarray(self._item_places.get_indexer(pd.Index(labels)), dtype=np.int64) + FIRST_CODE
+        )
 
     def seen_by(self, user: int) -> Array:
         """Codes of the items a user has interacted with, the latest last; none for code 0."""

@@ -9,7 +9,7 @@ from seedbed_sdk.dataset import CONTENTS
 from seedbed_server.data.shape import Shape
 
 
-def fitting_tasks(shape: Shape, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+def fitting_tasks(shape: Shape, layout: str, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the tasks, described as in the catalogue, that read such data, the best fit first:
     those for the most particular type of its inputs, and of these for the likeliest type of its
     target. Where the target is but a guess and suits no task, it does not count."""
@@ -19,7 +19,7 @@ def fitting_tasks(shape: Shape, tasks: Sequence[Mapping[str, Any]]) -> list[str]
     for task in tasks:
         inputs = [kinds.index(kind) for kind in task["input_types"] if kind in kinds]
         content, contents = shape.dataset.content, task.get("contents", ())
-        if shape.dataset.layout not in task["layouts"] or not inputs:
+        if layout not in task["layouts"] or not inputs:
             continue
         if content and contents and content not in contents:
             continue
@@ -35,7 +35,8 @@ def _input_types(shape: Shape) -> list[str]:
     """The types of input that the data may be, the most particular first."""
     if shape.dataset.layout != "table":
         content = shape.dataset.content
-        return [content] if content else list(CONTENTS)
+        rows = ["tabular"] if shape.has_table else []
+        return [*([content] if content else CONTENTS), *rows]
     types = {shape.types[name] for name in shape.inputs}
     found = ["user_item"] if shape.user else []
     found += ["series"] if shape.series else []

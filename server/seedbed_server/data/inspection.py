@@ -71,9 +71,9 @@ def describe(
         "columns": [] if table is None else [_column(table, n, types[n]) for n in types],
         "classes": [{"label": c, "count": n} for c, n in shape.classes.most_common(MAX_CLASSES)],
         "target": ",".join(shape.targets),
-        "samples": _items(dataset, shape.files),
+        "samples": _items(shape.dataset, shape.files),
         "findings": [asdict(finding) for finding in (*known, *found)],
-        "tasks": fitting_tasks(shape, tasks),
+        "tasks": fitting_tasks(shape, dataset.layout, tasks),
         "guesses": [asdict(guess) for guess in (*guesses, *shape.guesses())],
         "tables": [
             {"role": role, "row_count": len(side), "columns": [str(c) for c in side.columns]}

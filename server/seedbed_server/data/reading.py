@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seedbed_sdk.dataset import LAYOUTS, Dataset
+from seedbed_sdk.dataset import LAYOUTS, Dataset, DataSplit
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data import archives
 from seedbed_server.data.guesses import Guess
 from seedbed_server.data.layouts import Understood, Unsuitable, understand_as, understand_files
-from seedbed_server.data.references import SPLITS, Policy, ResolvedSource
+from seedbed_server.data.references import SPLITS, Policy, ResolvedSource, fetch
 from seedbed_server.data.samples import Loader, load_sample
 from seedbed_server.data.side_tables import Table
 from seedbed_server.data.tables import read_table
@@ -69,6 +69,7 @@ def look(
         )
     if any(source.sample for source in resolved):
         return Reading(_read_sample(resolved, samples or {}, layout))
+    resolved = fetch(resolved)
     trees: list[Tree] = []
     loose: list[Table] = []
     for source in resolved:
@@ -124,6 +125,9 @@ def _read_sample(
             "made a test or validation split or a side table",
         )
     dataset = load_sample(source.sample, source.field, samples)
+    if layout == "table" and all(data.table is not None for data in dataset.splits.values()):
+        rows = {split: DataSplit(data.table) for split, data in dataset.splits.items()}
+        return replace(dataset, splits=rows, layout=layout, content="")
     if layout and layout != dataset.layout:
         raise InvalidArgument(
             "dataset.layout",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from seedbed_server.data.frames import closest
 from seedbed_server.data.guesses import ITEMS, RATINGS, TIMES, USERS, Guess, column_called
 
 LABEL = "label"
+FILE_LAYOUTS = ("class_folders", "files")
 MAX_CLASS_NUMBERS = 20
 MIN_SERIES = 20
 SMOOTH = 0.8
@@ -33,24 +34,30 @@ _LOOKED_AT = 2_000
 @dataclass(frozen=True)
 class Shape:
     """A dataset, the types of its training table's columns, and the targets: none where the data
-    does not say. `guessed` says that nobody named them."""
+    does not say. `guessed` says that nobody named them; `has_table` that items which are files come
+    as rows of a table too, as `sample://digits` does."""
 
     dataset: Dataset
     types: Mapping[str, str]
     targets: tuple[str, ...]
     guessed: bool
     files: str = ""
+    has_table: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset, target: str) -> Shape:
-        """Raises InvalidArgument with `target` for a column there is not."""
+        """Items that are files and rows are looked at as rows where the target is a column of
+        these. Raises InvalidArgument with `target` for a column there is not."""
+        has_table = dataset.layout in FILE_LAYOUTS and dataset.splits["train"].table is not None
+        if has_table:
+            dataset = _as_files_or_rows(dataset, target)
         train = dataset.splits["train"]
         table = train.table
         types = {} if table is None else {str(c): infer_column_type(table[c]) for c in table}
         files = _file_column(dataset, train)
         names = [name for name in types if name != files]
         guessed = not target and table is not None and dataset.layout != "image_masks"
-        return cls(dataset, types, _find_targets(dataset, target, names), guessed, files)
+        return cls(dataset, types, _find_targets(dataset, target, names), guessed, files, has_table)
 
     @property
     def table(self) -> pd.DataFrame | None:
@@ -214,6 +221,15 @@ class Shape:
         few = different <= MAX_CLASS_NUMBERS and 2 * different <= len(numbers)
         whole = few and bool((numbers % 1 == 0).all())
         return ("category", "regression") if whole else ("regression",)
+
+
+def _as_files_or_rows(dataset: Dataset, target: str) -> Dataset:
+    table = dataset.splits["train"].table
+    if table is not None and target in table.columns and target != LABEL:
+        rows = {split: DataSplit(data.table) for split, data in dataset.splits.items()}
+        return replace(dataset, splits=rows, layout="table", content="")
+    files = {split: DataSplit(files=data.files) for split, data in dataset.splits.items()}
+    return replace(dataset, splits=files)
 
 
 def _file_column(dataset: Dataset, train: DataSplit) -> str:

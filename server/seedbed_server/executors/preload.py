@@ -28,6 +28,11 @@ for _name in (
     "sklearn.linear_model",
     "sklearn.metrics",
     "scipy.stats",
+    # What the data doctor's quick models need.
+    "sklearn.ensemble",
+    "sklearn.feature_extraction.text",
+    "sklearn.model_selection",
+    "sklearn.tree",
     "optuna",
     "lightgbm",
     "safetensors.torch",

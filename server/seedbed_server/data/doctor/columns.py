@@ -11,6 +11,8 @@ from seedbed_server.jobs.values import Finding
 
 MOSTLY_MISSING = 0.5
 OF_A_KIND = 20
+LOOKED_AT = 10_000
+FEW = 3
 _SPLIT_WORDS = {"train", "training", "valid", "val", "validation", "dev", "test", "testing"}
 _SPLIT_WORDS |= {"holdout", "eval", "evaluation"}
 
@@ -113,7 +115,7 @@ def _about_column(context: Context, table: pd.DataFrame, name: str) -> Iterator[
             "It is left out; remove it, or find out where its values went.",
         )
         return
-    distinct = known.nunique()
+    distinct = _distinct(known)
     if distinct == 1 and len(known) == len(table):
         yield Finding(
             "WARNING",
@@ -140,7 +142,7 @@ def _about_column(context: Context, table: pd.DataFrame, name: str) -> Iterator[
             name,
             "Leave it out: it says nothing of new rows.",
         )
-    values = {str(value).strip().lower() for value in known.unique()} if distinct <= 3 else set()
+    values = {str(value).strip().lower() for value in known.unique()} if distinct <= FEW else set()
     if 2 <= len(values) and values <= _SPLIT_WORDS and not context.options.get("split_column"):
         yield Finding(
             "WARNING",
@@ -150,6 +152,15 @@ def _about_column(context: Context, table: pd.DataFrame, name: str) -> Iterator[
             name,
             f"Set the option split_column={name}.",
         )
+
+
+def _distinct(column: pd.Series) -> int:
+    """How many different values there are, where these may be very few, or all; else about that."""
+    start = column.head(LOOKED_AT)
+    distinct = start.nunique()
+    if len(column) > len(start) and (distinct <= FEW or distinct == len(start)):
+        return int(column.nunique())
+    return int(distinct)
 
 
 def _is_number(text: str) -> bool:

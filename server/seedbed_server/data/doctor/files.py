@@ -1,4 +1,4 @@
-"""What reading the files shows: which are damaged, which are the same, and a few numbers of each."""
+"""What reading the files shows: which are damaged or the same, and a few numbers of each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ def _add_sound(facts: FileFacts, data: bytes) -> None:
         raise Damaged("has samples that are no numbers")
     spectrum = np.abs(np.fft.rfft(wave[: 2**18])) ** 2
     edges = np.geomspace(1, len(spectrum) + 1, BANDS + 1).astype(np.int64) - 1
-    bands = [spectrum[a : max(a + 1, b)].sum() for a, b in zip(edges, edges[1:], strict=False)]
+    bands = [spectrum[a : max(a + 1, b)].sum() for a, b in pairwise(edges)]
     level = float(np.sqrt((wave**2).mean()))
     shape = np.log10(np.array(bands) / (spectrum.sum() + 1e-12) + 1e-6)
     facts.numbers.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 
@@ -12,8 +13,8 @@ from seedbed_server.data.doctor.files import THUMBNAIL, Damaged, FileFacts, read
 from seedbed_server.jobs.values import Finding
 
 SERIOUS_SHARE = 0.01
-MAX_BITS = 8
-MAX_DIFFERENCE = 5.0
+MAX_BITS = 20
+MAX_DIFFERENCE = 6.0
 MIN_CONTRAST = 8.0
 MAX_MASKS = 600
 MAX_VALUES = 256
@@ -40,7 +41,7 @@ def about_same_files(context: Context) -> Iterator[Finding]:
     """Files with the same contents, in one split, in two, or under two classes."""
     known: dict[bytes, str] = {}
     for split, facts in _facts(context):
-        pairs = list(zip(facts.names, facts.digests, strict=True))
+        pairs = sorted(zip(facts.names, facts.digests, strict=True))
         first: dict[bytes, str] = {}
         for name, digest in pairs:
             first.setdefault(digest, name)
@@ -82,14 +83,22 @@ def about_alike_pictures(context: Context) -> Iterator[Finding]:
         return
     here = _Hashed(train)
     same = set(train.digests)
+    found = [(train.names[i], train.names[j]) for i, j in here.alike(here) if i < j]
+    if found:
+        yield Finding(
+            "INFO",
+            "near_duplicate_files",
+            f"{len(found):,} of {len(train.names):,} training pictures that were looked at are "
+            f"almost the same as another: {_pairs(found)}",
+            "",
+            "A random split puts some of them into the validation data, whose scores come out too "
+            "high.",
+        )
     for split, other in facts.items():
         if split == "train" or not other.numbers or context.is_late:
             continue
-        there = _Hashed(other)
-        found = []
-        for i, j in here.alike(there):
-            if other.digests[i] not in same:
-                found.append((other.names[i], train.names[j]))
+        pairs = here.alike(_Hashed(other))
+        found = [(other.names[i], train.names[j]) for i, j in pairs if other.digests[i] not in same]
         if found:
             yield Finding(
                 "WARNING" if len(found) >= SERIOUS_SHARE * len(other.names) else "INFO",
@@ -97,8 +106,8 @@ def about_alike_pictures(context: Context) -> Iterator[Finding]:
                 f"{len(found):,} of {len(other.names):,} {split} pictures that were looked at are "
                 f"almost the same as a training picture: {_pairs(found)}",
                 "",
-                f"Keep such pictures, as frames of one video are, in one split: {split} scores come "
-                "out too high.",
+                f"Keep such pictures, as frames of one video are, in one split: {split} scores "
+                "come out too high.",
             )
 
 
@@ -169,14 +178,17 @@ class _Hashed:
         self.plain = self.grey.std(axis=1) < MIN_CONTRAST
 
     def alike(self, other: _Hashed) -> Iterator[tuple[int, int]]:
-        """Each of the other pictures that looks like one of these, with the one most like it."""
+        """Each of the other pictures that looks like one of these, with the one most like it. A
+        picture is not compared with itself."""
         for i in np.flatnonzero(~other.plain):
             bits = np.bitwise_count(self.hashes ^ other.hashes[i]).sum(axis=1, dtype=np.int64)
-            j = int(bits.argmin())
-            if bits[j] <= MAX_BITS and not self.plain[j]:
-                gap = self.grey[j] - other.grey[i]
-                if float(np.sqrt((gap**2).mean())) <= MAX_DIFFERENCE:
-                    yield int(i), j
+            if other is self:
+                bits[i] = MAX_BITS + 1
+            near = np.flatnonzero((bits <= MAX_BITS) & ~self.plain)
+            if len(near):
+                gaps = np.sqrt(((self.grey[near] - other.grey[i]) ** 2).mean(axis=1))
+                if gaps.min() <= MAX_DIFFERENCE:
+                    yield int(i), int(near[gaps.argmin()])
 
 
 def _facts(context: Context) -> Iterator[tuple[str, FileFacts]]:
@@ -200,8 +212,6 @@ def _contradictions(context: Context, copies: list[tuple[str, str]]) -> Iterator
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    import io
-
     from PIL import Image
 
     try:

@@ -42,8 +42,8 @@ def about_labels(context: Context) -> Iterator[Finding]:
     if len(doubts) < MIN_DOUBTS:
         return
     shown = [
-        f"{items.names[rows[i]]} is {names[goal[i]]!r} and looks like "
-        f"{names[probabilities[i].argmax()]!r}"
+        f"{items.names[rows[i]]} is {str(names[goal[i]])!r} and looks like "
+        f"{str(names[probabilities[i].argmax()])!r}"
         for i in doubts[:NAMED]
     ]
     more = f"; and {len(doubts) - NAMED:,} more" if len(doubts) > NAMED else ""
@@ -74,15 +74,11 @@ def firm_doubts(probabilities: Array, goal: Array) -> Array:
         return np.zeros(0, dtype=np.int64)
     ordered = np.sort(probabilities, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
-    sure = margin >= np.median(margin)
-    sure_error = float(wrong[sure].mean())
-    own = probabilities[np.arange(len(goal)), goal]
-    # What the model gives a class on average to the items that have it.
-    usual = np.array(
-        [own[goal == c].mean() if (goal == c).any() else 1.0 for c in range(len(by_class))]
-    )
-    confident = wrong & sure & (probabilities.max(axis=1) >= usual[predicted])
+    sure_error = float(wrong[margin >= np.median(margin)].mean())
     if sure_error < max(FIRM_SHARE, FIRM_RATIO * error):
         return np.zeros(0, dtype=np.int64)
-    found = np.flatnonzero(confident)
+    own = probabilities[np.arange(len(goal)), goal]
+    # What the model gives a class on average to the items that have it.
+    usual = np.bincount(goal, weights=own, minlength=len(by_class)) / np.bincount(goal)
+    found = np.flatnonzero(wrong & (probabilities.max(axis=1) >= usual[predicted]))
     return found[np.argsort(own[found] - probabilities[found].max(axis=1), kind="stable")]

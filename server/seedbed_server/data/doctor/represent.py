@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MIN_FEATURES = 3
 MAX_TERMS = 20_000
 MAX_FEATURES = 1_000
-_NO_TEXT = ""
+IMAGE_MEASURES = ("red", "green", "blue", "brightness", "width", "height")
+AUDIO_MEASURES = ("loudness", "peak", "length in seconds", "sample rate", "number of samples")
 
 Array = NDArray[Any]
 
@@ -52,7 +53,7 @@ def represent(context: Context) -> Mapping[str, Items]:
     labels = {s: _labels(t, shape.target) for s, t in tables.items()}
     names = {s: [f"row {i + 1:,}" for i in t.index] for s, t in tables.items()}
     if shape.text and len(context.features) < MIN_FEATURES:
-        texts = {s: [str(v) for v in t[shape.text].fillna(_NO_TEXT)] for s, t in tables.items()}
+        texts = {s: [str(v) for v in t[shape.text].fillna("")] for s, t in tables.items()}
         return _of_texts(texts, names, labels)
     columns = context.features[:MAX_FEATURES]
     if not columns:
@@ -71,15 +72,22 @@ def _of_files(context: Context) -> Mapping[str, Items]:
     if all(f.texts for f in facts.values()):
         return _of_texts({split: f.texts for split, f in facts.items()}, names, labels)
     return {
-        split: Items(_with_shapes(f), (), names[split], labels[split])
+        split: Items(*_measured(f, context.shape.dataset.content), names[split], labels[split])
         for split, f in facts.items()
         if f.numbers
     }
 
 
-def _with_shapes(facts: FileFacts) -> Array:
+def _measured(facts: FileFacts, content: str) -> tuple[Array, Sequence[str]]:
+    """The numbers of files with measures that have a name; the rest have none."""
+    numbers = np.stack(facts.numbers)
     shapes = np.array(facts.shapes, dtype=np.float32)
-    return np.concatenate([np.stack(facts.numbers), shapes], axis=1)
+    last = AUDIO_MEASURES if content == "audio" else IMAGE_MEASURES
+    if content != "audio":
+        brightness = numbers[:, :-3].mean(axis=1, keepdims=True)
+        shapes = np.concatenate([brightness, shapes], axis=1)
+    matrix = np.concatenate([numbers, shapes], axis=1, dtype=np.float32)
+    return matrix, [*[""] * (matrix.shape[1] - len(last)), *last]
 
 
 def _of_texts(

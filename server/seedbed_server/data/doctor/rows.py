@@ -21,7 +21,8 @@ MAX_NEAR_COLUMNS = 100
 
 @dataclass(frozen=True, slots=True)
 class _Hashes:
-    """A number for each row [N], the sum of those of its columns, which `parts` [C, N] are."""
+    """A number for each row [N], the sum of those of its columns, which `parts` [C, N] are for the
+    first rows."""
 
     whole: Array
     parts: Array
@@ -78,8 +79,8 @@ def _near(
     """Rows that become copies when one column is left out."""
     if len(names) < 3 or context.shape.user or len(names) > MAX_NEAR_COLUMNS:
         return
-    rows = np.flatnonzero(fresh)[:MAX_NEAR_ROWS]
-    known = slice(0, MAX_NEAR_ROWS)
+    rows = np.flatnonzero(fresh[:MAX_NEAR_ROWS])
+    known = here.whole[:MAX_NEAR_ROWS]
     near = np.zeros(len(rows), dtype=np.bool_)
     columns = []
     for i, name in enumerate(names):
@@ -89,7 +90,7 @@ def _near(
         if not _is_rare(rest, len(here.whole), NEAR_BY_CHANCE):
             continue
         left = there.whole[rows] - there.parts[i, rows]
-        found = np.isin(left, here.whole[known] - here.parts[i, known])
+        found = np.isin(left, known - here.parts[i])
         if found.any():
             columns.append(name)
             near |= found
@@ -110,15 +111,28 @@ def _near(
 def _hashes(table: pd.DataFrame, names: list[str]) -> _Hashes:
     """A column that is numbers in one split and text in another is hashed alike where the values
     are."""
-    parts = np.empty((len(names), len(table)), dtype=np.uint64)
+    whole = np.zeros(len(table), dtype=np.uint64)
+    parts = np.empty((len(names), min(len(table), MAX_NEAR_ROWS)), dtype=np.uint64)
     for i, name in enumerate(names):
-        column = table[name]
-        numeric = pd.api.types.is_numeric_dtype(column.dtype)
-        plain = column.astype("float64") if numeric else column.astype(str).astype(object)
         # An odd factor of its own keeps columns with the same values apart in the sum.
         factor = np.uint64((2 * i + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF | 1)
-        parts[i] = pd.util.hash_pandas_object(plain, index=False).to_numpy() * factor
-    return _Hashes(parts.sum(axis=0, dtype=np.uint64), parts)
+        hashes = pd.util.hash_pandas_object(_plain(table[name]), index=False).to_numpy() * factor
+        whole += hashes
+        parts[i] = hashes[:MAX_NEAR_ROWS]
+    return _Hashes(whole, parts)
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Values that are hashed alike where they are alike: numbers as floats, times in seconds, all
+    else as text."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.astype("float64")
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        seconds: pd.Series = column.astype(
+            "datetime64[us, UTC]" if column.dt.tz else "datetime64[us]"
+        )
+        return seconds
+    return column.astype("str")
 
 
 def _collisions(train: _Hashes) -> list[float]:

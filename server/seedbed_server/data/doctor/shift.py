@@ -53,20 +53,20 @@ def _inputs(context: Context, split: str, train: Items, other: Items) -> Iterato
     sigma = np.sqrt((n + m + 1) / (12 * n * m))
     if score < NOTABLE or (score - 0.5) / sigma < SIGMAS:
         return
-    columns = np.array(train.columns, dtype=object)
-    if len(columns) == len(keep):
-        columns = columns[keep]
-    best = [str(columns[i]) for i in np.argsort(-weights, kind="stable")[:SHOWN] if len(columns)]
-    if context.layout == "table" and not hasattr(train.matrix, "tocsr"):
-        best = [_difference(context, split, name) for name in best]
-        why = f"; what tells most: {'; '.join(best)}"
+    if hasattr(train.matrix, "tocsr"):
+        best = np.argsort(-weights, kind="stable")[:SHOWN]
+        why = f"words that tell most: {', '.join(repr(train.columns[i]) for i in best)}"
+    elif context.layout == "table":
+        columns = [name for name, kept in zip(train.columns, keep, strict=True) if kept]
+        best = np.argsort(-weights, kind="stable")[:SHOWN]
+        why = f"what tells most: {'; '.join(_difference(context, split, columns[i]) for i in best)}"
     else:
-        why = f"; words that tell most: {', '.join(map(repr, best))}" if best else ""
+        why = f"by itself: {_measure(train, other)}"
     yield Finding(
         "WARNING" if score >= CLEAR else "INFO",
         f"shift_in_{split}",
         f"a quick model tells {split} from training items with ROC AUC {score:.2f}, where 0.5 is "
-        f"chance{why}",
+        f"chance; {why}",
         "",
         f"Validation scores will differ from {split} scores; find out why, and choose a split that "
         "is like what comes later.",
@@ -85,6 +85,24 @@ def _comparable(context: Context, split: str, train: Items) -> np.ndarray:
         if kind == "date" or (len(known) and known.is_unique and is_id(known, name, kind)):
             keep[i] = False
     return keep
+
+
+def _measure(train: Items, other: Items) -> str:
+    """The measure of files that alone tells training from held-out ones best."""
+    held = np.arange(len(train.names) + len(other.names)) >= len(train.names)
+    scores = {}
+    for i, name in enumerate(train.columns):
+        if name:
+            both = np.concatenate([train.matrix[:, i], other.matrix[:, i]])
+            scores[i] = abs(area(both, held) - 0.5)
+    best = max(scores, key=lambda i: scores[i])
+    if scores[best] < NOTABLE - 0.5:
+        return "no single measure does, but many together"
+    here, there = np.median(train.matrix[:, best]), np.median(other.matrix[:, best])
+    return (
+        f"the {train.columns[best]}, with ROC AUC {0.5 + scores[best]:.2f} and the median "
+        f"{there:.4g} against {here:.4g} in training items"
+    )
 
 
 def _difference(context: Context, split: str, name: str) -> str:
@@ -119,6 +137,8 @@ def _classes(context: Context, split: str) -> Iterator[Finding]:
     there = _counts(context, split)
     if here.empty or min(here.sum(), there.sum()) < MIN_ITEMS:
         return
+    if not set(there.index) <= set(here.index):
+        return  # That it has other classes is a finding of its own.
     a, b = here / here.sum(), there / there.sum()
     gap = b.sub(a, fill_value=0)
     label = gap.abs().idxmax()
@@ -169,6 +189,6 @@ def _target_finding(context: Context, split: str, message: str) -> Finding:
         f"target_shift_in_{split}",
         message,
         context.shape.target,
-        f"Scores on the {split} data say little of data like the training data; split both from one "
-        "set, stratified.",
+        f"Scores on the {split} data say little of data like the training data; split both from "
+        "one set, stratified.",
     )

@@ -60,7 +60,7 @@ def _skew(context: Context, target: str) -> Iterator[Finding]:
             f"the target {target!r} is far from symmetric (skewness {skew:.1f}): its median is "
             f"{median:,.4g} and its {'largest' if skew > 0 else 'smallest'} value {most:,.4g}",
             target,
-            "A few values decide the squared error; predict the logarithm, or choose mae as metric.",
+            "A few values decide the squared error: predict the logarithm, or choose mae.",
         )
 
 

@@ -21,12 +21,12 @@ MAX_WORDS = 400
 SHOWN = 2
 _PRIME = (1 << 61) - 1
 _WORD = re.compile(r"\w+")
-_DIGITS = re.compile(r"\d")
 
 
 def about_alike_texts(context: Context) -> Iterator[Finding]:
-    """Held-out texts most of whose runs of three words are those of a training text, numbers left
-    aside. Texts that are equal to the letter are those of `about_rows` and `about_same_files`."""
+    """Held-out texts most of whose runs of three words are those of a training text, whatever
+    their case and punctuation. Texts that are equal to the letter are those of `about_rows` and
+    `about_same_files`."""
     texts = _texts(context)
     train = texts.get("train")
     if not train:
@@ -49,8 +49,8 @@ def about_alike_texts(context: Context) -> Iterator[Finding]:
             yield Finding(
                 "WARNING" if len(found) >= SERIOUS_SHARE * len(others) else "INFO",
                 f"near_duplicate_texts_in_{split}",
-                f"{len(found):,} of {len(others):,} {split} texts that were looked at are almost the "
-                f"same as a training text: {shown}",
+                f"{len(found):,} of {len(others):,} {split} texts that were looked at are almost "
+                f"the same as a training text: {shown}",
                 context.shape.text,
                 f"Keep such texts in one split: {split} scores come out too high.",
             )
@@ -74,7 +74,7 @@ def _shingled(texts: Sequence[str]) -> list[Array | None]:
     """The different runs of words of each text as sorted hashes; None for one of few words."""
     found: list[Array | None] = []
     for text in texts:
-        words = _WORD.findall(_DIGITS.sub("0", text.lower()))[:MAX_WORDS]
+        words = _WORD.findall(text.lower())[:MAX_WORDS]
         if len(words) < MIN_WORDS:
             found.append(None)
             continue
