@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seedbed_sdk.blocks.vocabulary import labels_of
 from seedbed_sdk.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _repeats(column: pd.Series) -> bool:
     from seedbed_sdk.blocks.column_types import infer_column_type, read_numbers
 
     known = column.dropna()
-    if not len(known) or not 2 <= known.nunique() < len(known):
+    if not 2 <= labels_of(known).nunique() < len(known):
         return False
     kind = infer_column_type(column)
     if kind == "numeric":

@@ -14,6 +14,7 @@ from seedbed_recommend.splitter import PerUserSplitter
 from seedbed_sdk.blocks import InteractionBlock, RatingBlock, UserItemBlock
 from seedbed_sdk.blocks.column_types import read_numbers
 from seedbed_sdk.blocks.rating import doubtful_scale
+from seedbed_sdk.blocks.vocabulary import labels_of
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.splitters import choose_splitter, read_times
@@ -169,7 +170,7 @@ def _is_explicit(table: pd.DataFrame, columns: Columns, options: RecommendOption
         return True
     if not columns.rating or options.positive_from is not None:
         return False
-    return bool(table[columns.rating].nunique() > 1)
+    return bool(labels_of(table[columns.rating]).nunique() > 1)
 
 
 def _ordered(
@@ -191,8 +192,8 @@ def _ordered(
     if columns.time and columns.time in table.columns:
         times = read_times(table[columns.time])
         rows = rows.iloc[np.argsort(times, kind="stable")]
-    named = rows[columns.user].notna() & rows[columns.item].notna()
-    repeated = named & rows.duplicated([columns.user, columns.item], keep="last")
+    pairs = rows[[columns.user, columns.item]].apply(labels_of)
+    repeated = pairs.notna().all(axis=1) & pairs.duplicated(keep="last")
     return rows.loc[~repeated.to_numpy()], int(repeated.sum())
 
 

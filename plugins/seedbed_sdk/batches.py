@@ -13,8 +13,8 @@ from seedbed_sdk.trainer import SplitArrays
 
 Batch = dict[str, torch.Tensor]
 SHARE_OF_DEVICE = 0.5
-# The kernel maps what lies around a page that is read.
-PAGES_AROUND = 64 * 2**10
+# Where a page is read, the kernel may map as much of the file as it holds in one piece.
+PAGES_AROUND = 2 * 2**20
 RELEASE_BYTES = 256 * 2**20
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -112,10 +112,10 @@ class DataBlock:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.inputs = [
-            type(block).from_state(of)
+            cast(InputBlock, type(block).from_state(of))
             for block, of in zip(self.inputs, state["inputs"], strict=True)
         ]
-        self.target = type(self.target).from_state(state["target"])
+        self.target = cast(TargetBlock, type(self.target).from_state(state["target"]))
 
     def _encode_all(self, place: Place) -> dict[str, EncodedSplit]:
         train = self.items["train"]

@@ -96,13 +96,13 @@ def write_arrays(folder: Path, arrays: Arrays) -> None:
 
 
 def write_rows(path: Path, array: Array, rows: Array) -> None:
-    """Writes some rows of an array, a chunk of them in memory at a time."""
+    """Writes some rows of an array, sorted, with a chunk of it in memory at a time."""
     with ArrayWriter(path) as writer:
-        for part in chunks(len(rows), _bytes_per_row(array)):
-            writer.append(array[rows[part]])
+        writer.append(array[:0])
+        for part in _chunks(array):
+            first, last = np.searchsorted(rows, (part.start, part.stop))
+            writer.append(array[rows[first:last]])
             release(array)
-        if not len(rows):
-            writer.append(array[:0])
 
 
 def open_arrays(folder: Path, memory_limit: int) -> dict[str, Array]:
@@ -123,13 +123,6 @@ def release(array: Array) -> None:
     if is_mapped(array) and isinstance(array._mmap, mmap.mmap):  # type: ignore[attr-defined]
         with suppress(OSError):
             array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-
-
-def chunks(count: int, bytes_per_row: float) -> Iterator[slice]:
-    """Slices of `count` rows, of about CHUNK_BYTES each."""
-    size = max(1, int(CHUNK_BYTES / max(bytes_per_row, 1.0)))
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))
 
 
 def size_of(arrays: Mapping[str, Array]) -> int:
@@ -163,8 +156,11 @@ class StoredArrays:
         return compute() if folder is None else open_arrays(folder, self.cache.memory_limit)
 
 
-def _bytes_per_row(array: Array) -> float:
-    return array.nbytes / max(len(array), 1)
+def _chunks(array: Array) -> Iterator[slice]:
+    """Slices of an array's rows, of about CHUNK_BYTES each."""
+    size = max(1, CHUNK_BYTES * len(array) // max(array.nbytes, 1))
+    for start in range(0, len(array), size):
+        yield slice(start, start + size)
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -135,9 +135,7 @@ def _load_one(
         register=lambda m: _add("metric", metrics, registry.metrics, m.name, m)
     )
     manager.hook.register_readers(
-        register=lambda reader: [
-            _add("reader", readers, registry.readers, key, reader) for key in reader.keys
-        ]
+        register=lambda r: _add_each("reader", readers, registry.readers, r.keys, r)
     )
     registry.tasks.update(tasks)
     registry.architectures.update(architectures)
@@ -156,6 +154,13 @@ def _add(
             f"the {noun} name {name!r} is taken by another plugin; choose another name"
         )
     new[name] = value
+
+
+def _add_each(
+    noun: str, new: dict[str, Any], taken: Mapping[str, Any], names: Sequence[str], value: object
+) -> None:
+    for name in names:
+        _add(noun, new, taken, name, value)
 
 
 def _explain(entry_point: importlib.metadata.EntryPoint, error: Exception) -> str:

@@ -34,7 +34,7 @@ LINEAR = Architecture(
     target_types=TARGETS,
     build=_build_linear,
     space={"regularization": FloatRange(1e-3, 1e3, log=True)},
-    portfolio=({"regularization": 1.0},),
+    portfolio=({"regularization": 1.0}, {"regularization": 20.0}),
     baseline=True,
     refits=True,
 )
@@ -54,8 +54,8 @@ BOOSTING = Architecture(
         "bagging_fraction": FloatRange(0.5, 1.0),
         "lambda_l2": FloatRange(1e-3, 100.0, log=True),
     },
-    # The best by rank of 18 settings in cross-validation on the training splits of Adult, breast
-    # cancer, wine, digits and diabetes.
+    # Among the best four of 18 settings by mean rank in cross-validation on Adult's training split
+    # and on 80 % of breast cancer, wine, digits and diabetes; their differences are small.
     portfolio=(
         {
             "learning_rate": 0.06,
@@ -108,7 +108,7 @@ NETWORK = Architecture(
     portfolio=(
         {
             "learning_rate": 4e-3,
-            "epochs": 24,
+            "epochs": 16,
             "weight_decay": 0.3,
             "members": 8,
             "width": 64,

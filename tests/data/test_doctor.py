@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
-from seedbed_server.data.doctor import examine
+from seedbed_server.data.doctor import examination, examine
 from seedbed_server.data.samples import BUILT_IN
 from seedbed_server.jobs.values import Finding
 
@@ -103,7 +103,7 @@ def test_nothing_grave_about_clean_tables(seed: int) -> None:
     assert grave(found_in(train.assign(y=train["a"] + train["d"] / 10), target="y")) == {}
     weak = train.assign(y=np.random.default_rng(seed).permutation(train["y"]))
     assert grave(found_in(weak, test)) == {}
-    rare = train.assign(y=np.where(train["a"] > 1.6, "yes", "no"))
+    rare = train.assign(y=np.where(train["a"] + train["b"] > 2.2, "yes", "no"))
     assert grave(found_in(rare)) == {}
 
 
@@ -477,6 +477,32 @@ def test_the_same_findings_each_time() -> None:
     train, test = table(rows=6000), table(1, 2000)
     dataset = Dataset.from_frame(train, test.assign(b=test["b"] + 1))
     assert examine(dataset, "y") == examine(dataset, "y")
+
+
+def test_columns_of_any_values_are_looked_at() -> None:
+    train = table().assign(
+        lists=[[1, 2]] * ROWS,
+        mixed=[1, "x", 2.5] * (ROWS // 3),
+        large=np.where(np.arange(ROWS) % 2, np.inf, 1e300),
+        whole=pd.array([1, 2, None] * (ROWS // 3), dtype="Int64"),
+        kinds=pd.Categorical(["p", "q"] * (ROWS // 2)),
+        when=pd.date_range("2024-01-01", periods=ROWS, tz="Europe/Paris"),
+    )
+    test = train.head(200).assign(when=[["no", "date"]] * 200, y=[["list"]] * 200, a="words")
+    for target in train.columns:
+        assert "check_failed" not in found_in(train, test, target)
+
+
+def test_a_check_that_fails_does_not_take_the_others_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(context: Any) -> None:
+        raise ZeroDivisionError(context)
+
+    monkeypatch.setattr(examination, "CHECKS", {"first": fail, **examination.CHECKS})
+    found = found_in(table().assign(extra=7))
+    assert set(found) == {"check_failed", "constant_column"}
+    assert "first" in found["check_failed"].message
 
 
 def test_several_targets_and_columns_of_a_sample() -> None:

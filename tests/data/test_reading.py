@@ -338,7 +338,7 @@ def test_empty_folders_and_unknown_files(root: Path, load: Load) -> None:
     error = refusal(load, root / "empty")
     assert error.reason == "EMPTY_DATASET"
     assert f"{root}/empty has no files in it" in error.message
-    for name in ("x.jpg", "x.xlsx", "nothing"):
+    for name in ("x.jpg", "x.xyz", "nothing"):
         error = refusal(load, write(root / name, "words"))
         assert f"{name} has the ending" in error.message
         assert "is no known format of data" in error.message

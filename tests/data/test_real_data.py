@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seedbed_sdk.dataset import Dataset
 from seedbed_server.data import reading, references
+from seedbed_server.data.doctor import examine
 from seedbed_server.data.inspection import inspect
 from seedbed_server.data.references import DataSource, Policy
 
@@ -25,6 +26,23 @@ def test_adult(shared_data: Path) -> None:
     assert (train.shape, test.shape) == ((24_421, 15), (8_140, 15))
     assert list(train.columns) == list(test.columns)
     assert int(train["workclass"].isna().sum()) == 1368
+
+
+def grave(dataset: Dataset) -> set[str]:
+    return {f.kind for f in examine(dataset) if f.severity in ("ERROR", "WARNING")}
+
+
+def test_the_doctor_on_real_data(shared_data: Path) -> None:
+    adult = load(shared_data, ("adult-train.csv", ""), ("adult-test.csv", "test"))
+    assert grave(adult) == set()
+    sms = load(shared_data, ("sms-train.csv", ""), ("sms-test.csv", "test"))
+    assert grave(sms) == {"rows_in_train_and_test", "near_duplicate_texts_in_test"}
+    names = [("movielens-train.csv", ""), ("movielens-movies.csv", "")]
+    assert grave(load(shared_data, *names, ("movielens-test.csv", "test"))) == set()
+    assert grave(load(shared_data, ("cifar10-2k.zip", ""))) == set()
+    assert grave(load(shared_data, ("spoken-digits.zip", ""))) == set()
+    # Its test pictures are of other drives, at another time of the day.
+    assert grave(load(shared_data, ("camvid-240x180.zip", ""))) == {"shift_in_test"}
 
 
 def test_inspecting_adult(shared_data: Path) -> None:

@@ -53,6 +53,7 @@ def test_missing_users_and_items_are_named() -> None:
 def test_whole_numbers_have_the_same_labels_as_floats_and_texts() -> None:
     column = pd.Series([1, 1.0, "1", None, "x"], dtype=object)
     assert labels_of(column).tolist() == ["1", "1", "1", None, "x"]
+    assert labels_of(pd.Series([[1], None, [1]])).tolist() == ["[1]", None, "[1]"]
 
 
 def test_it_remembers_what_users_have_seen_in_order() -> None:

@@ -19,7 +19,10 @@ def labels_of(column: pd.Series) -> pd.Series:
     """The column's values as text, missing where a value is missing or blank."""
     import pandas as pd
 
-    codes, distinct = pd.factorize(column)
+    try:
+        codes, distinct = pd.factorize(column)
+    except TypeError:  # lists and the like, which cannot be told apart but by their text
+        codes, distinct = pd.factorize(column.map(label_text, na_action="ignore"))
     texts = [label_text(value) for value in distinct]
     table = np.array([text if text.strip() else None for text in texts] + [None], dtype=object)
     return pd.Series(table[codes], index=column.index, dtype=object)

@@ -19,6 +19,7 @@ from seedbed_sdk.dataset import Dataset
 from seedbed_sdk.metrics import METRICS, Metric
 from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.task import Task
+from seedbed_sdk.testing.folders import PlainFolders
 from seedbed_sdk.testing.runs import RecordingRun
 from seedbed_sdk.trainer import Architecture, Blueprint, Data, Hardware, Trainer
 
@@ -152,6 +153,23 @@ class TaskContract:
         block.items = {**block.items, "train": items}
         prepared = block.prepare(SEED)
         assert any(problem.position == 0 for problem in prepared.problems["train"])
+
+    def test_is_prepared_once(self, task: Task[Any], tmp_path: Path) -> None:
+        """Data that an earlier job has prepared, and the blocks with it, are as they would be."""
+        cache = PlainFolders(tmp_path)
+        blocks = [self._block(task) for _ in range(3)]
+        fresh, *kept = [
+            block.prepare(SEED, folders)
+            for block, folders in zip(blocks, (None, cache, cache), strict=True)
+        ]
+        for prepared, block in zip(kept, blocks[1:], strict=True):
+            assert block.state() == blocks[0].state()
+            for split in ("train", "valid", "test"):
+                ours, same = getattr(prepared, split), getattr(fresh, split)
+                assert np.array_equal(ours.target, same.target, equal_nan=True)
+                assert ours.inputs.keys() == same.inputs.keys()
+                for name, array in same.inputs.items():
+                    np.testing.assert_array_equal(ours.inputs[name], array)
 
     @classmethod
     def _block(cls, task: Task[Any]) -> DataBlock:

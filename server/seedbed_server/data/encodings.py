@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -112,7 +112,7 @@ def find_encoding(content: Content, *, guess: bool = True) -> Encoding:
     )
 
 
-def utf8_pieces(content: Content, encoding: Encoding) -> Iterator[bytes]:
+def utf8_pieces(content: Content, encoding: Encoding) -> Generator[bytes, None, None]:
     """The text as UTF-8 without a mark. Raises BadTable where it is not of the encoding; of UTF-8
     that is for `find_encoding` to say."""
     pieces = content.pieces()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -133,15 +133,7 @@ def _with_sides(
     tables = [*loose, *(table for tree in trees for table in tables_in(tree, policy))]
     if not tables:
         return found
-    return Understood(
-        found.layout,
-        found.splits,
-        found.why,
-        found.content,
-        {**found.tables, **divide(tables).sides},
-        found.guesses,
-        found.findings,
-    )
+    return replace(found, tables={**found.tables, **divide(tables).sides})
 
 
 def _table(trees: Sequence[Tree], loose: Sequence[Table], policy: Policy) -> Understood:

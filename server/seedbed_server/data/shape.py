@@ -11,8 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from seedbed_sdk.blocks.category import label_text
-from seedbed_sdk.blocks.column_types import infer_column_type
+from seedbed_sdk.blocks.column_types import count_off, infer_column_type
 from seedbed_sdk.dataset import Dataset, DataSplit
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data.file_tables import FileNames, find_file_column
@@ -157,8 +156,7 @@ class Shape:
             return Counter(file.path.parent.name for file in train.files)
         if train.table is None or self.target_type != "category" or not self.target:
             return Counter()
-        counts = train.table[self.target].value_counts()
-        return Counter({label_text(value): int(n) for value, n in counts.items() if n})
+        return class_counts(train.table[self.target])
 
     def guesses(self) -> list[Guess]:
         """What was concluded about the columns."""
@@ -195,8 +193,11 @@ class Shape:
         item = column_called(ITEMS, [name for name in names if name != user], ids=True)
         if not user or not item:
             return "", ""
-        again = all(table[name].nunique() < table[name].count() for name in (user, item))
-        return (user, item) if again else ("", "")
+        for name in (user, item):
+            codes, values = count_off(table[name])
+            if len(values) >= (codes >= 0).sum():
+                return "", ""
+        return user, item
 
     @property
     def _types_of_several(self) -> tuple[str, ...]:
@@ -221,6 +222,14 @@ class Shape:
         few = different <= MAX_CLASS_NUMBERS and 2 * different <= len(numbers)
         whole = few and bool((numbers % 1 == 0).all())
         return ("category", "regression") if whole else ("regression",)
+
+
+def class_counts(column: pd.Series) -> Counter[str]:
+    """How often each value occurs, as text, the most common first; lists and the like are none."""
+    codes, labels = count_off(column)
+    counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+    order = np.argsort(-counts, kind="stable")
+    return Counter({labels[i]: int(counts[i]) for i in order})
 
 
 def _as_files_or_rows(dataset: Dataset, target: str) -> Dataset:

@@ -34,6 +34,7 @@ from seedbed_server.jobs.values import (
 from seedbed_server.search import scoring
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
+from seedbed_server.search.examining import examine_once
 from seedbed_server.search.loop import Candidate, Search
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.refit import Refit, refit
@@ -60,9 +61,10 @@ def run_job(assignment: Assignment, control: Control) -> None:
     session.set_state(JobState.PREPARING)
     row = session.dataset()
     sources = sources_of(row, store, files)
+    dataset = _read(assignment, row, sources, registry)
     plan = make_plan(
         registry,
-        _read(assignment, row, sources, registry),
+        dataset,
         task_name=job.task,
         target=job.target,
         options=job.options,
@@ -71,10 +73,13 @@ def run_job(assignment: Assignment, control: Control) -> None:
         hardware=hardware,
     )
     prepared_store = PreparedStore(files.prepared, assignment.prepared_limit_bytes)
+    examined = examine_once(dataset, job, row, prepared_store)
+    # The raw rows are not needed any more once they are encoded.
+    del dataset
     prepared = prepare(
         plan, job, row, sources, registry, prepared_store, assignment.memory_limit_bytes
     )
-    session.set_findings(_findings(plan, prepared))
+    session.set_findings([*_findings(plan, prepared), *examined])
     spending = Spending(job.budget, started, test_items=len(prepared.test))
     search = Search(
         job=job,

@@ -143,7 +143,7 @@ def _about_column(context: Context, table: pd.DataFrame, name: str) -> Iterator[
             "Leave it out: it says nothing of new rows.",
         )
     values = {str(value).strip().lower() for value in known.unique()} if distinct <= FEW else set()
-    if 2 <= len(values) and values <= _SPLIT_WORDS and not context.options.get("split_column"):
+    if len(values) >= 2 and values <= _SPLIT_WORDS and not context.options.get("split_column"):
         yield Finding(
             "WARNING",
             "split_column_unused",

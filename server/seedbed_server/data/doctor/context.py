@@ -19,6 +19,7 @@ from seedbed_server.data.shape import Shape
 from seedbed_server.jobs.values import Finding
 
 SAMPLED = 4_000
+MAX_FEATURES = 1_000
 HELD_OUT = ("valid", "test")
 MIN_ROWS = 20
 NAMED = 5
@@ -36,7 +37,6 @@ class Context:
     options: Mapping[str, Any] = field(default_factory=dict)
     deadline: float = float("inf")
 
-    @property
     def is_late(self) -> bool:
         return time.monotonic() >= self.deadline
 
@@ -57,15 +57,15 @@ class Context:
 
     @cached_property
     def features(self) -> list[str]:
-        """The columns of a table that a model would learn from: no users, items, texts or series of
-        files, and nothing that only divides the items."""
+        """The columns of a table that a quick model may learn from: no users, items or texts, and
+        nothing that only divides the items. Of very many the first."""
         shape = self.shape
         others = {shape.user, shape.item, *(self.options.get(k) for k in DIVIDING)}
         return [
             name
             for name in shape.inputs
             if name not in others and shape.types[name] not in ("text", "empty")
-        ]
+        ][:MAX_FEATURES]
 
     @cached_property
     def sample(self) -> pd.DataFrame:

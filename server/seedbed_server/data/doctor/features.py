@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,10 @@ def _seconds(column: pd.Series) -> Array:
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         dates = pd.to_datetime(column, utc=True).dt.tz_localize(None)
     else:
+        if column.dtype == object:
+            column = column.where(
+                np.array([isinstance(v, str | date) for v in column], dtype=np.bool_)
+            )
         dates = read_dates(column, is_day_first(column))[0]
     seconds = dates.astype("datetime64[s]").to_numpy().astype(np.int64).astype(np.float64)
     return np.where(dates.isna().to_numpy(), np.nan, seconds)

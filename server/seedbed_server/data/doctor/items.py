@@ -95,7 +95,7 @@ def about_alike_pictures(context: Context) -> Iterator[Finding]:
             "high.",
         )
     for split, other in facts.items():
-        if split == "train" or not other.numbers or context.is_late:
+        if split == "train" or not other.numbers or context.is_late():
             continue
         pairs = here.alike(_Hashed(other))
         found = [(other.names[i], train.names[j]) for i, j in pairs if other.digests[i] not in same]

@@ -42,7 +42,7 @@ def _leaking(context: Context) -> Iterator[Finding]:
     if known.sum() < MIN_ROWS or len(np.unique(goal[known])) < 2:
         return
     for i, name in enumerate(context.features[:MAX_COLUMNS]):
-        if context.is_late:
+        if context.is_late():
             return
         if _is_renamed(context, name):
             distinct = countable(context.sample[name]).nunique()

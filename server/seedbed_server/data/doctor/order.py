@@ -71,7 +71,7 @@ def about_groups(context: Context) -> Iterator[Finding]:
     if context.options.get("group_column") or context.options.get("split_column"):
         return
     for name in _candidates(context, table):
-        if context.is_late:
+        if context.is_late():
             return
         codes = labels_of(table[name])
         torn = _torn(context, name)

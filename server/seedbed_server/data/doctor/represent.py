@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MIN_FEATURES = 3
 MAX_TERMS = 20_000
-MAX_FEATURES = 1_000
+MAX_CHARS = 2_000
 IMAGE_MEASURES = ("red", "green", "blue", "brightness", "width", "height")
 AUDIO_MEASURES = ("loudness", "peak", "length in seconds", "sample rate", "number of samples")
 
@@ -53,9 +53,9 @@ def represent(context: Context) -> Mapping[str, Items]:
     labels = {s: _labels(t, shape.target) for s, t in tables.items()}
     names = {s: [f"row {i + 1:,}" for i in t.index] for s, t in tables.items()}
     if shape.text and len(context.features) < MIN_FEATURES:
-        texts = {s: [str(v) for v in t[shape.text].fillna("")] for s, t in tables.items()}
+        texts = {s: _texts(t[shape.text]) for s, t in tables.items()}
         return _of_texts(texts, names, labels)
-    columns = context.features[:MAX_FEATURES]
+    columns = context.features
     if not columns:
         return {}
     matrices = table_features(list(tables.values()), shape.types, columns)
@@ -109,6 +109,12 @@ def _of_texts(
         split: Items(terms.transform(of_split), columns, names[split], labels[split])
         for split, of_split in texts.items()
     }
+
+
+def _texts(column: pd.Series) -> list[str]:
+    return [
+        "" if gone else str(v)[:MAX_CHARS] for v, gone in zip(column, column.isna(), strict=True)
+    ]
 
 
 def _labels(table: pd.DataFrame, target: str) -> list[str]:

@@ -16,6 +16,7 @@ NEAR_SHARE = 0.001
 BY_CHANCE = 1e-3
 NEAR_BY_CHANCE = 1e-6
 MAX_NEAR_ROWS = 100_000
+MAX_NEAR_CELLS = 20_000_000
 MAX_NEAR_COLUMNS = 100
 
 
@@ -79,12 +80,12 @@ def _near(
     """Rows that become copies when one column is left out."""
     if len(names) < 3 or context.shape.user or len(names) > MAX_NEAR_COLUMNS:
         return
-    rows = np.flatnonzero(fresh[:MAX_NEAR_ROWS])
-    known = here.whole[:MAX_NEAR_ROWS]
+    rows = np.flatnonzero(fresh[: there.parts.shape[1]])
+    known = here.whole[: here.parts.shape[1]]
     near = np.zeros(len(rows), dtype=np.bool_)
     columns = []
     for i, name in enumerate(names):
-        if context.is_late:
+        if context.is_late():
             return
         rest = [odd for j, odd in enumerate(chance) if j != i]
         if not _is_rare(rest, len(here.whole), NEAR_BY_CHANCE):
@@ -112,13 +113,14 @@ def _hashes(table: pd.DataFrame, names: list[str]) -> _Hashes:
     """A column that is numbers in one split and text in another is hashed alike where the values
     are."""
     whole = np.zeros(len(table), dtype=np.uint64)
-    parts = np.empty((len(names), min(len(table), MAX_NEAR_ROWS)), dtype=np.uint64)
+    kept = min(len(table), MAX_NEAR_ROWS, MAX_NEAR_CELLS // len(names))
+    parts = np.empty((len(names), kept), dtype=np.uint64)
     for i, name in enumerate(names):
         # An odd factor of its own keeps columns with the same values apart in the sum.
         factor = np.uint64((2 * i + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF | 1)
         hashes = pd.util.hash_pandas_object(_plain(table[name]), index=False).to_numpy() * factor
         whole += hashes
-        parts[i] = hashes[:MAX_NEAR_ROWS]
+        parts[i] = hashes[:kept]
     return _Hashes(whole, parts)
 
 
@@ -137,7 +139,7 @@ def _plain(column: pd.Series) -> pd.Series:
 
 def _collisions(train: _Hashes) -> list[float]:
     """For each column the probability that two different rows have the same value."""
-    rows = np.unique(train.whole[:MAX_NEAR_ROWS], return_index=True)[1]
+    rows = np.unique(train.whole[: train.parts.shape[1]], return_index=True)[1]
     pairs = len(rows) * (len(rows) - 1)
     counts = [
         np.unique(part[rows], return_counts=True)[1].astype(np.float64) for part in train.parts

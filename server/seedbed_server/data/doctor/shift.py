@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from seedbed_sdk.blocks.category import label_text
 from seedbed_sdk.blocks.column_types import read_numbers
-from seedbed_server.data.doctor.columns import is_id
+from seedbed_server.data.doctor.columns import countable, is_id
 from seedbed_server.data.doctor.context import HELD_OUT, Context
 from seedbed_server.data.doctor.features import column_numbers
 from seedbed_server.data.doctor.models import area, unseen_probabilities
 from seedbed_server.data.doctor.represent import Items
+from seedbed_server.data.shape import class_counts
 from seedbed_server.jobs.values import Finding
 
 MIN_ITEMS = 40
@@ -28,7 +29,7 @@ def about_shift(context: Context) -> Iterator[Finding]:
     """A model that can tell held-out from training items, with what gives them away; and targets
     that are distributed differently."""
     for split in HELD_OUT:
-        if context.is_late or split not in context.shape.dataset.splits:
+        if context.is_late() or split not in context.shape.dataset.splits:
             continue
         yield from _classes(context, split)
         items = context.items
@@ -81,7 +82,7 @@ def _comparable(context: Context, split: str, train: Items) -> np.ndarray:
         return keep
     for i, name in enumerate(train.columns[: len(keep)]):
         kind = context.shape.types.get(name, "")
-        known = table[name].dropna() if name in table.columns else pd.Series(dtype=object)
+        known = countable(table[name].dropna()) if name in table.columns else pd.Series()
         if kind == "date" or (len(known) and known.is_unique and is_id(known, name, kind)):
             keep[i] = False
     return keep
@@ -119,7 +120,7 @@ def _difference(context: Context, split: str, name: str) -> str:
         return f"column {name!r}"
     shares = [t[name].astype(str).value_counts(normalize=True) for t in (train, other)]
     gap = shares[1].sub(shares[0], fill_value=0).abs()
-    value = gap.idxmax()
+    value = str(gap.idxmax())
     a, b = (float(share.get(value, 0.0)) for share in shares)
     return (
         f"column {name!r} with the value {value[:40]!r} in {b:.0%}, and in {a:.0%} of training rows"
@@ -174,13 +175,12 @@ def _values(context: Context, split: str) -> Iterator[Finding]:
 
 def _counts(context: Context, split: str) -> pd.Series:
     shape, data = context.shape, context.shape.dataset.splits[split]
+    counts: Counter[str] = Counter()
     if context.layout == "class_folders":
-        names = pd.Series([file.path.parent.name for file in data.files], dtype=object)
+        counts = Counter(file.path.parent.name for file in data.files)
     elif data.table is not None and shape.target in data.table.columns:
-        names = data.table[shape.target].dropna().map(label_text)
-    else:
-        names = pd.Series(dtype=object)
-    return names.value_counts().astype(np.float64)
+        counts = class_counts(data.table[shape.target])
+    return pd.Series(dict(counts), dtype=np.float64)
 
 
 def _target_finding(context: Context, split: str, message: str) -> Finding:

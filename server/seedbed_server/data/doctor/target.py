@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from seedbed_sdk.blocks.category import label_text
 from seedbed_sdk.blocks.column_types import read_numbers
 from seedbed_server.data.doctor.context import HELD_OUT, MIN_ROWS, NAMED, Context, named, number
+from seedbed_server.data.shape import class_counts
 from seedbed_server.jobs.values import Finding
 
 RARE_SHARE = 0.01
@@ -112,7 +112,7 @@ def _new_classes(context: Context) -> Iterator[Finding]:
         if context.layout == "class_folders":
             labels = {file.path.parent.name for file in data.files}
         elif data.table is not None and shape.target in data.table.columns:
-            labels = {label_text(value) for value in data.table[shape.target].dropna().unique()}
+            labels = set(class_counts(data.table[shape.target]))
         new = sorted(labels - set(shape.classes))
         if new:
             yield Finding(

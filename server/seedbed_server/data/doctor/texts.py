@@ -18,6 +18,7 @@ ROWS = 4
 SIMILAR = 0.8
 MIN_WORDS = 5
 MAX_WORDS = 400
+MAX_CHARS = 10_000
 SHOWN = 2
 _PRIME = (1 << 61) - 1
 _WORD = re.compile(r"\w+")
@@ -35,7 +36,7 @@ def about_alike_texts(context: Context) -> Iterator[Finding]:
     buckets = _buckets(here)
     same = set(train)
     for split, others in texts.items():
-        if split == "train" or context.is_late:
+        if split == "train" or context.is_late():
             continue
         found = []
         for text, shingles in zip(others, _shingled(others), strict=True):
@@ -74,7 +75,7 @@ def _shingled(texts: Sequence[str]) -> list[Array | None]:
     """The different runs of words of each text as sorted hashes; None for one of few words."""
     found: list[Array | None] = []
     for text in texts:
-        words = _WORD.findall(text.lower())[:MAX_WORDS]
+        words = _WORD.findall(text[:MAX_CHARS].lower())[:MAX_WORDS]
         if len(words) < MIN_WORDS:
             found.append(None)
             continue
@@ -87,7 +88,8 @@ def _shingled(texts: Sequence[str]) -> list[Array | None]:
 def _signature(shingles: Array) -> Array:
     """The least hash of the shingles under each of `HASHES` random functions (MinHash)."""
     factors, offsets = _FUNCTIONS
-    return ((shingles[:, None] * factors + offsets) >> np.uint64(17)).min(axis=0)
+    least: Array = ((shingles[:, None] * factors + offsets) >> np.uint64(17)).min(axis=0)
+    return least
 
 
 def _bands(shingles: Array) -> list[tuple[int, bytes]]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import structlog
+
 from seedbed_sdk.dataset import Dataset
 from seedbed_server.data.doctor.columns import about_columns, about_split_columns
 from seedbed_server.data.doctor.context import Check, Context
@@ -25,6 +27,8 @@ from seedbed_server.data.doctor.target import about_classes, about_ratings, abou
 from seedbed_server.data.doctor.texts import about_alike_texts
 from seedbed_server.data.shape import Shape
 from seedbed_server.jobs.values import Finding
+
+log = structlog.get_logger()
 
 SEVERITIES = ("ERROR", "WARNING", "INFO")
 CHECKS: Mapping[str, Check] = {
@@ -72,18 +76,36 @@ def examine_shape(
     deadline = float("inf") if seconds is None else time.monotonic() + seconds
     context = Context(shape, options, deadline)
     found: list[Finding] = []
-    skipped = []
+    skipped, failed = [], []
     for name, check in CHECKS.items():
-        if context.is_late:
+        if context.is_late():
             skipped.append(name)
-        else:
+            continue
+        try:
             found += check(context)
+        except Exception:
+            # Advice is not worth an inspection or a job; the log has what the developers need.
+            log.exception("a check of the data failed", check=name)
+            failed.append(name)
+        if context.is_late():
+            skipped.append(f"{name} (the rest)")
+    if failed:
+        found.append(
+            Finding(
+                "INFO",
+                "check_failed",
+                f"some checks of the data failed by a mistake in them: {', '.join(failed)}",
+                "",
+                "The server's log says why; please report it.",
+            )
+        )
     if skipped:
         found.append(
             Finding(
                 "INFO",
                 "not_examined",
-                f"the {seconds:g} s for examining the data were up before: {', '.join(skipped)}",
+                f"the {seconds:g} s for examining the data were up before all was looked at: "
+                f"{', '.join(skipped)}",
                 "",
                 "Examine a part of the data by itself to have all of it checked.",
             )
