@@ -186,6 +186,11 @@ class TargetBlock(Block):
         """One array, `target` [N, ...]; an item whose target is missing or unknown is a problem."""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in the order of their outputs; empty where the target has none."""
+        return ()
+
+    @property
     @abstractmethod
     def output_size(self) -> int:
         """Numbers per item that a network has to put out."""

@@ -97,6 +97,10 @@ class CategoryBlock(TargetBlock):
         return Encoded({"target": target}, problems)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
     def output_size(self) -> int:
         return len(self.classes)
 

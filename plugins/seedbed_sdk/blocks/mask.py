@@ -166,6 +166,10 @@ class MaskBlock(TargetBlock):
             return list(pool.map(tried, values))
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.classes.names)
+
+    @property
     def output_size(self) -> int:
         return len(self.classes.names)
 

@@ -124,6 +124,10 @@ class MultiCategoryBlock(TargetBlock):
         return frozenset(chosen)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
     def output_size(self) -> int:
         return len(self.classes)
 

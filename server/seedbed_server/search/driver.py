@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from seedbed_sdk import bundle
 from seedbed_sdk.blocks.base import ItemProblem
 from seedbed_sdk.datablock import PreparedData, name_problems
-from seedbed_sdk.dataset import Dataset
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.registry import Registry, load
 from seedbed_sdk.trainer import Data, Hardware
@@ -61,10 +60,10 @@ def run_job(assignment: Assignment, control: Control) -> None:
     session.set_state(JobState.PREPARING)
     row = session.dataset()
     sources = sources_of(row, store, files)
-    dataset = _read(assignment, row, sources, registry)
+    found = _read(assignment, row, sources, registry)
     plan = make_plan(
         registry,
-        dataset,
+        found.dataset,
         task_name=job.task,
         target=job.target,
         options=job.options,
@@ -73,13 +72,14 @@ def run_job(assignment: Assignment, control: Control) -> None:
         hardware=hardware,
     )
     prepared_store = PreparedStore(files.prepared, assignment.prepared_limit_bytes)
-    examined = examine_once(dataset, job, row, prepared_store)
+    examined = [*found.findings, *examine_once(found.dataset, job, row, prepared_store)]
     # The raw rows are not needed any more once they are encoded.
-    del dataset
+    del found
     prepared = prepare(
         plan, job, row, sources, registry, prepared_store, assignment.memory_limit_bytes
     )
-    session.set_findings([*_findings(plan, prepared), *examined])
+    findings = [*_findings(plan, prepared), *examined]
+    session.set_findings(findings)
     spending = Spending(job.budget, started, test_items=len(prepared.test))
     search = Search(
         job=job,
@@ -99,6 +99,7 @@ def run_job(assignment: Assignment, control: Control) -> None:
         _end_without_model(search, stop_reason, session)
     else:
         session.set_state(JobState.FINISHING)
+        session.set_findings([*findings, *_passed_over(search, search.best)])
         _finish(search, search.best, plan, prepared, stop_reason, files, registry)
     shutil.rmtree(search.folder, ignore_errors=True)
     prepared_store.close()
@@ -117,11 +118,11 @@ def _seconds_used(job: Job, earlier: Sequence[Trial]) -> float:
 
 def _read(
     assignment: Assignment, row: DatasetRow, sources: Sequence[DataSource], registry: Registry
-) -> Dataset:
+) -> reading.Reading:
     """The dataset, if it is still what the job was created for."""
     policy = replace(assignment.policy, readers=registry.readers)
     resolved = references.resolve_unchanged(sources, policy, row.fingerprint, row.signature)
-    return reading.read(resolved, policy, samples=registry.samples, layout=row.layout)
+    return reading.look(resolved, policy, samples=registry.samples, layout=row.layout)
 
 
 def _findings(plan: Plan, prepared: PreparedData) -> list[Finding]:
@@ -141,6 +142,26 @@ def _findings(plan: Plan, prepared: PreparedData) -> list[Finding]:
 def _left_out(split: str, problems: Sequence[ItemProblem]) -> str:
     count = len({problem.position for problem in problems})
     return f"{count} items of the {split} split were left out: {name_problems(problems)}"
+
+
+def _passed_over(search: Search, best: Candidate) -> list[Finding]:
+    """Why the model is not the one at the top of the leaderboard."""
+    other = search.passed_over
+    if other is None or not best.trial.baseline:
+        return []
+    assert other.validation_score is not None and best.trial.validation_score is not None
+    return [
+        Finding(
+            "INFO",
+            "baseline_kept",
+            f"trial {other.number} ({other.architecture}) has the better {search.metric.name}, "
+            f"{other.validation_score:.4g} against {best.trial.validation_score:.4g}, but that is "
+            f"no more than chance on {len(search.data.valid)} validation items, so the simpler "
+            f"model {best.trial.architecture} was kept",
+            best.trial.architecture,
+            "Give more data to tell them apart.",
+        )
+    ]
 
 
 def _end_without_model(search: Search, reason: StopReason, session: JobSession) -> None:
@@ -239,7 +260,7 @@ def _model(
         create_time=datetime.now(UTC),
         display_name=job.display_name,
         target=plan.block.target.column,
-        classes=tuple(getattr(plan.block.target, "classes", ())),
+        classes=plan.block.target.labels,
         validation_score=validation,
         test_score=test,
         test_scores=tuple(measured),

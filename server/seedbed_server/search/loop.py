@@ -26,6 +26,7 @@ from seedbed_server.jobs.values import (
     TrialState,
 )
 from seedbed_server.search.budget import Spending
+from seedbed_server.search.choosing import beats_by_more_than_chance
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
@@ -55,7 +56,9 @@ class Candidate:
 
 @dataclass
 class Search:
-    """One job's search. `folder` holds the best trainer's files, so that a new worker can go on."""
+    """One job's search. `folder` holds the best trainer's files, so that a new worker can go on.
+    `passed_over` is a trial whose score was better than the kept baseline's by no more than chance.
+    """
 
     job: Job
     block: DataBlock
@@ -70,6 +73,7 @@ class Search:
     best: Candidate | None = None
     failures_in_a_row: int = 0
     last_failure: str = ""
+    passed_over: Trial | None = None
     epoch_seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, earlier: list[Trial]) -> StopReason:
@@ -143,7 +147,7 @@ class Search:
             end_time=datetime.now(UTC),
         )
         self._note(trial)
-        if trainer is not None and self._is_best(trial):
+        if trainer is not None and self._is_best(trial, run.best_outputs):
             assert run.best_outputs is not None
             self._keep(Candidate(trial, trainer, run.best_outputs, run.best_epoch))
         study.tell(proposal, state, trial.validation_score)
@@ -197,13 +201,27 @@ class Search:
             known = self.epoch_seconds.get(trial.architecture, per_epoch)
             self.epoch_seconds[trial.architecture] = min(known, per_epoch)
 
-    def _is_best(self, trial: Trial) -> bool:
+    def _is_best(self, trial: Trial, outputs: Array | None) -> bool:
         """Of equal scores the earlier stays: it is the likelier a default that is known to be good,
-        and on a small validation split many trials are equal by chance."""
-        if trial.validation_score is None:
+        and on a small validation split many trials are equal by chance. A baseline stays unless it
+        is beaten by more than chance."""
+        if trial.validation_score is None or outputs is None:
             return False
-        best = self.best.trial.validation_score if self.best else None
-        return best is None or self.metric.better(trial.validation_score, best)
+        if self.best is None:
+            return True
+        best = self.best.trial
+        assert best.validation_score is not None
+        if not self.metric.better(trial.validation_score, best.validation_score):
+            return False
+        if trial.baseline or not best.baseline:
+            return True
+        target = self.data.valid.target
+        if beats_by_more_than_chance(
+            self.metric, target, outputs, self.best.outputs, seed=self.job.seed
+        ):
+            return True
+        self.passed_over = trial
+        return False
 
     def _keep(self, candidate: Candidate) -> None:
         """Writes the trainer beside the earlier best, then removes that."""
