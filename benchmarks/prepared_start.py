@@ -55,10 +55,8 @@ def _first_epoch(
     job = client.train(
         "image_classification", dataset, budget="1trials", search_space=space, detach=True
     )
-    seconds = [
-        (event.time - started).total_seconds()
-        for event in job.watch()
-        if isinstance(event.body, seedbed.EpochFinished)
-        and (started := job.refresh().info.start_time) is not None
-    ]
-    return seconds[0]
+    epochs = [event.time for event in job.watch() if isinstance(event.body, seedbed.EpochFinished)]
+    info = job.refresh().info
+    if not epochs or info.start_time is None:
+        raise RuntimeError(f"job {job.id} ended without an epoch: {info.error}")
+    return (epochs[0] - info.start_time).total_seconds()

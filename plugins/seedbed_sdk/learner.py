@@ -43,7 +43,8 @@ class LearnerConfig:
     `label_smoothing` is in [0, 1). `patience` ends the run after so many epochs without a better
     validation score. `averaging` in [0, 1) is the decay of an exponential moving average of the
     weights, which is then what is scored and kept; 0 keeps the weights themselves. `clip_norm`
-    bounds the norm of the gradient.
+    bounds the norm of the gradient. `final_predict_cost` is how many times longer predicting takes
+    once the network is trained, such as when it then looks at each item several times.
     """
 
     epochs: int
@@ -55,6 +56,7 @@ class LearnerConfig:
     patience: int | None = None
     averaging: float = 0.0
     clip_norm: float | None = None
+    final_predict_cost: float = 1.0
     schedule: Schedule = field(default_factory=Schedule)
 
 
@@ -283,7 +285,7 @@ class Learner:
             valid_outputs=outputs,
             samples=self.samples,
             train_loss=loss,
-            predict_seconds=self._predict_seconds,
+            predict_seconds=self._predict_seconds * self.config.final_predict_cost,
         )
         verdict = run.report(report)
         self.epochs_since_best = 0 if verdict.best else self.epochs_since_best + 1

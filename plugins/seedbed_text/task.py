@@ -14,7 +14,7 @@ from seedbed_sdk.blocks.text import TextBlock
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.items import USUAL_TARGETS, items_from, target_columns
-from seedbed_sdk.splitters import RandomSplitter
+from seedbed_sdk.splitters import choose_splitter
 from seedbed_sdk.task import Task, TaskOptions
 from seedbed_text import encoders
 
@@ -60,13 +60,13 @@ class TextTask(Task[TextOptions]):
         """The target block for the columns to predict. Raises InvalidArgument with `job.target`."""
 
     def data_block(self, dataset: Dataset, target: str, options: TextOptions) -> DataBlock:
-        items: Mapping[str, pd.DataFrame]
+        tables: Mapping[str, pd.DataFrame]
+        splitter = choose_splitter(options)
         if dataset.layout == "table":
             tables = _tables(dataset, self.name)
             texts = _text_columns(tables["train"], target, options)
             names = [str(name) for name in tables["train"].columns]
             targets = target_columns(target, [name for name in names if name not in texts])
-            items = {s: _select(s, table, (*texts, *targets)) for s, table in tables.items()}
         else:
             if options.text_columns:
                 raise InvalidArgument(
@@ -76,14 +76,20 @@ class TextTask(Task[TextOptions]):
                     reason="NO_TEXT_COLUMN",
                 )
             files = items_from(dataset, target, column=TEXT)
-            texts, targets = (TEXT,), files.targets
-            items = {s: _select(s, table, (TEXT, *targets)) for s, table in files.splits.items()}
+            tables, texts, targets = files.splits, (TEXT,), files.targets
+        splitter.check(tables["train"])
+        # Only training items are divided further.
+        kept = {"train": tuple(splitter.columns.values())}
+        items = {
+            split: _select(split, table, (*texts, *targets, *kept.get(split, ())))
+            for split, table in tables.items()
+        }
         notes = () if encoders.available() else (encoders.NOTHING_PRETRAINED,)
         return DataBlock(
             inputs=[TextBlock(texts)],
             target=self._target(targets),
             items=items,
-            splitter=RandomSplitter(options.valid_fraction, options.test_fraction),
+            splitter=splitter,
             max_bad_fraction=options.max_bad_fraction,
             notes=notes,
         )

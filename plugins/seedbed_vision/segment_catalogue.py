@@ -27,7 +27,7 @@ def architectures() -> list[Architecture]:
             "epochs": IntRange(1, 20, log=True),
             "weight_decay": FloatRange(1e-4, 0.1, log=True),
         },
-        portfolio=[{"learning_rate": 0.02, "epochs": 4, "weight_decay": 1e-3}],
+        portfolio=[{"learning_rate": 0.02, "epochs": 1, "weight_decay": 1e-3}],
         baseline=True,
     )
     return [linear, *([_frozen(names)] if names else []), _u_net(names or (backbones.LITE,))]
@@ -36,12 +36,12 @@ def architectures() -> list[Architecture]:
 def _frozen(names: tuple[str, ...]) -> Architecture:
     defaults = {
         "learning_rate": 3e-3,
-        "epochs": 20,
+        "epochs": 8,
         "weight_decay": 0.05,
         "dropout": 0.1,
         "width": 64,
         "backbone": names[0],
-        "resolution": 192,
+        "resolution": 160,
         "flip": True,
     }
     return Architecture(
@@ -67,12 +67,12 @@ def _frozen(names: tuple[str, ...]) -> Architecture:
 def _u_net(names: tuple[str, ...]) -> Architecture:
     defaults = {
         "learning_rate": 1e-3,
-        "epochs": 40,
+        "epochs": 60,
         "weight_decay": 0.05,
         "dropout": 0.1,
         "width": 64,
         "backbone": names[0],
-        "resolution": 192,
+        "resolution": 160,
         "augmentation": 1.0,
         "flip": True,
         "trained_layers": "upper",
@@ -94,7 +94,7 @@ def _u_net(names: tuple[str, ...]) -> Architecture:
             "flip": Choices((True, False)),
             "trained_layers": Choices(backbones.TRAINED_LAYERS),
         },
-        portfolio=[defaults, {**defaults, "resolution": 256, "epochs": 60}],
+        portfolio=[defaults, {**defaults, "resolution": 224, "epochs": 80}],
     )
 
 

@@ -15,6 +15,10 @@ from seedbed_vision.augment import resize
 LEVEL = "level_{}"
 VIEWS = 2
 NEAR, FAR = 5, 15
+# Training zooms in at random, so that things look larger to it than they are; looking at enlarged
+# pictures makes up for that (Touvron et al. 2019, "Fixing the train-test resolution discrepancy").
+QUICK_SCALES = (1.2,)
+SCALES = (1.2, 1.4)
 
 
 class PyramidDecoder(nn.Module):
@@ -64,8 +68,8 @@ class PyramidDecoder(nn.Module):
 
 class SegmentationNetwork(nn.Module):
     """A backbone and a decoder. `image` uint8 [B, H, W, 3], or float in the working size already
-    from augmentation, to logits [B, classes, H, W]. When it does not train and `flip` is set, they
-    are the mean over the picture and its mirror image."""
+    from augmentation, to logits [B, classes, H, W]. When it does not train, they are the mean over
+    the picture at `scales` times the resolution and, if `flip` is set, over its mirror images."""
 
     def __init__(
         self,
@@ -81,18 +85,26 @@ class SegmentationNetwork(nn.Module):
         self.backbone = backbone
         self.resolution = resolution
         self.flip = flip
+        self.scales: tuple[float, ...] = SCALES
         channels = cast(Any, backbone).pyramid_channels
         self.decoder = PyramidDecoder(channels, width, classes, dropout=dropout)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         images = batch["image"]
         size = (images.shape[1], images.shape[2])
-        if images.dtype == torch.uint8:
-            images = resize(images, self.resolution)
+        if self.training:
+            if images.dtype == torch.uint8:
+                images = resize(images, self.resolution)
+            return enlarge(self._logits(images), size)
+        seen = [resize(images, round(scale * self.resolution)) for scale in self.scales]
+        each = [enlarge(self._seen(pixels), size) for pixels in seen]
+        return torch.stack(each).mean(0)
+
+    def _seen(self, images: torch.Tensor) -> torch.Tensor:
         logits = self._logits(images)
-        if not self.training and self.flip:
+        if self.flip:
             logits = (logits + self._logits(images.flip(2)).flip(3)) / VIEWS
-        return enlarge(logits, size)
+        return logits
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.decoder(cast(Any, self.backbone).pyramid(images))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from seedbed_vision import backbones
 from seedbed_vision.augment import Augment
 from seedbed_vision.frozen import OnFrozenBackbone
 from seedbed_vision.segment_networks import (
+    QUICK_SCALES,
+    SCALES,
     FeatureSegmenter,
     PixelLinear,
     SegmentationNetwork,
@@ -103,6 +106,18 @@ class FrozenPyramidTrainer(OnFrozenBackbone):
             return as_arrays([network.pyramid(view) for view in self._views(images)])
 
 
+class UNetLearner(Learner):
+    """Looks at pictures of one size while it trains, and of several once it is trained."""
+
+    def predict(self, inputs: Arrays) -> Array:
+        """Class numbers, uint8 [N, H, W], for pictures uint8 [N, H, W, 3]."""
+        # While it trains, the averaged weights are asked, which are in a network of their own.
+        network = self._scored() if self.fitting else self.network
+        assert isinstance(network, SegmentationNetwork)
+        network.scales = QUICK_SCALES if self.fitting else SCALES
+        return super().predict(inputs)
+
+
 def u_net(blueprint: Blueprint) -> Learner:
     """A learner of backbone and decoder together."""
     parameters = blueprint.parameters
@@ -120,10 +135,11 @@ def u_net(blueprint: Blueprint) -> Learner:
         flip=flip,
     )
     strength = float(parameters["augmentation"])
-    return Learner(
+    cost = sum(scale**2 for scale in SCALES) / sum(scale**2 for scale in QUICK_SCALES)
+    return UNetLearner(
         network,
         blueprint.block,
-        _config(blueprint, batch_size=8),
+        replace(_config(blueprint, batch_size=8), final_predict_cost=cost),
         hardware=blueprint.hardware,
         seed=blueprint.seed,
         transform=Augment(resolution, flip, strength, zoom_in=ZOOM_IN, tint=TINT),

@@ -62,6 +62,14 @@ def test_resolves_paths_file_uris_and_samples(root: Path, policy: Policy) -> Non
     assert (sample.path, sample.sample, sample.index) == (None, "wine", 3)
 
 
+def test_a_path_may_look_like_a_uri(root: Path, policy: Policy) -> None:
+    file = write(root / "a:" / "b" / "x.csv")
+    (found,) = resolve([DataSource(f"{root}/a://b/x.csv")], policy)
+    assert found.path == file
+    assert not found.is_remote
+    assert fingerprint([found]).size_bytes == 1
+
+
 def test_uploads_may_always_be_read(tmp_path: Path) -> None:
     policy = Policy((), tmp_path / "uploads")
     file = write(tmp_path / "uploads" / "ds-1" / "x.csv")

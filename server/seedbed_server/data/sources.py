@@ -3,6 +3,7 @@ it too."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -19,6 +20,7 @@ SCHEMES = ("file", "sample")
 DATABASES = ("sqlite", "postgresql", "mysql")
 
 _GIB = 2**30
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,7 @@ class ResolvedSource:
     @property
     def scheme(self) -> str:
         """The URI's scheme in lower case; `file` for a path."""
-        head, found, _ = self.uri.partition("://")
-        return head.lower() if found else "file"
+        return scheme_of(self.uri) or "file"
 
     @property
     def is_remote(self) -> bool:
@@ -162,6 +163,12 @@ class ResolvedSource:
         )
 
 
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI in lower case; empty for a path."""
+    found = _SCHEME.match(uri)
+    return found[1].lower() if found else ""
+
+
 def source_field(index: int, name: str = "uri") -> str:
     """The path of a source's field in a request."""
     return f"dataset.sources[{index}].{name}"
@@ -170,9 +177,9 @@ def source_field(index: int, name: str = "uri") -> str:
 def shown(uri: str) -> str:
     """A URI for messages and logs: without user and password, and without a query, since those hold
     signatures and keys."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator or scheme.lower() in SCHEMES:
+    if scheme_of(uri) in ("", *SCHEMES):
         return uri
+    scheme, _, rest = uri.partition("://")
     plain, asks, _ = rest.partition("?")
     host, slash, path = plain.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{'?…' if asks else ''}"

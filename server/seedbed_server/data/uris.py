@@ -16,11 +16,11 @@ from seedbed_server.data.sources import (
     DataSource,
     Policy,
     ResolvedSource,
+    scheme_of,
     shown,
     source_field,
 )
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SAMPLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _LONGEST_URI = 4096
@@ -43,8 +43,7 @@ def resolve_one(
             f"{source.split!r} is no split; there are {', '.join(SPLITS)}, or leave it unset",
         )
     field = source_field(index)
-    found = _SCHEME.match(source.uri)
-    scheme = found[1].lower() if found else ""
+    scheme = scheme_of(source.uri)
     if scheme:
         _check_scheme(field, scheme, source.uri, policy)
     if source.query and scheme not in DATABASES:
