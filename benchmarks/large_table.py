@@ -83,7 +83,7 @@ def _ours(table: Path) -> float:
         seedbed.connect(running.address) as client,
     ):
         running.wait_for_log("slots")
-        with _peak(running.process.pid) as peak:
+        with peak_memory(running.process.pid) as peak:
             job = client.train("tabular", str(table), target="label", budget=BUDGET, detach=True)
             job.wait()
         return peak[0]
@@ -99,7 +99,7 @@ def _theirs(table: Path) -> float:
 
 
 @contextmanager
-def _peak(pid: int) -> Iterator[list[float]]:
+def peak_memory(pid: int) -> Iterator[list[float]]:
     """The most memory that a process and its descendants took together while the block ran, in
     MiB. What they share counts once."""
     highest = [0.0]
