@@ -13,8 +13,8 @@ BENCHMARKS = {
     "prepared_start": "How soon a second job on the same data trains, against the first one.",
     "image_pipeline": "Prepared pictures on their way into a network, against random tensors in "
     "memory and against torchvision's folder of files.",
-    "inspect": "How long InspectDataset takes on a small and on a large table, and how much memory, "
-    "against a plain script.",
+    "inspect": "How long InspectDataset takes on a small and on a large table, and how much "
+    "memory, against a plain script.",
     "large_table": "How much memory a job on 1,000,000 rows takes in all processes together, "
     "against a plain script.",
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from seedbed_sdk.blocks.vocabulary import labels_of
 from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.items import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,6 @@ ITEMS = (
 )
 RATINGS = ("rating", "stars", "score", "overall", "bookrating", "userrating", "rate", "ratings")
 TIMES = ("timestamp", "time", "date", "datetime", "unixreviewtime", "reviewtime", "createdat")
-LISTED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def key_column(table: pd.DataFrame, wanted: str, role: str) -> str:
         raise InvalidArgument(
             "job.dataset",
             f"the table of {role} has no column {wanted!r} to tell which of them a row describes; "
-            f"its columns are {_listed(names)}",
+            f"its columns are {listed(names)}",
             reason="MISSING_COLUMN",
         )
     return found
@@ -114,7 +114,7 @@ def _require(field: str, name: str, names: Sequence[str]) -> None:
     hint = f"; did you mean {meant!r}?" if meant else ""
     raise InvalidArgument(
         field,
-        f"no column {name!r}{hint}; the columns are {_listed(names)}",
+        f"no column {name!r}{hint}; the columns are {listed(names)}",
         reason="UNKNOWN_COLUMN",
     )
 
@@ -149,7 +149,7 @@ def _by_shape(
             raise InvalidArgument(
                 f"job.options.{role}_column",
                 f"name the column of {role}s: none has a usual name such as `{role}_id` or values "
-                f"that come again as {role}s' do; the columns are {_listed(names)}",
+                f"that come again as {role}s' do; the columns are {listed(names)}",
                 reason="COLUMN_NOT_NAMED",
             )
         found[place] = candidates.pop(0)
@@ -166,9 +166,3 @@ def _repeats(column: pd.Series) -> bool:
     if kind == "numeric":
         return bool((read_numbers(known)[0] % 1 == 0).all())
     return kind in ("category", "text")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - LISTED
-    text = ", ".join(map(repr, names[:LISTED]))
-    return f"{text} and {more} more" if more > 0 else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from seedbed_sdk.blocks.rating import doubtful_scale
 from seedbed_sdk.blocks.vocabulary import labels_of
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.items import tables_of
 from seedbed_sdk.splitters import choose_splitter, read_times
 from seedbed_sdk.task import Task, TaskOptions
 
@@ -98,7 +99,7 @@ class CollaborativeFilteringTask(Task[RecommendOptions]):
         return options
 
     def data_block(self, dataset: Dataset, target: str, options: RecommendOptions) -> DataBlock:
-        tables = _tables(dataset)
+        tables = tables_of(dataset, self.name)
         given = {
             "user": options.user_column,
             "item": options.item_column,
@@ -133,20 +134,6 @@ class CollaborativeFilteringTask(Task[RecommendOptions]):
         notes += _doubts(items["train"][columns.rating], columns.rating, options)
         target_block = RatingBlock(columns.rating, options.rating_scale)
         return DataBlock([inputs], target_block, items, splitter, options.max_bad_fraction, notes)
-
-
-def _tables(dataset: Dataset) -> Mapping[str, pd.DataFrame]:
-    tables: dict[str, pd.DataFrame] = {}
-    for split, data in dataset.splits.items():
-        if data.table is None:
-            raise InvalidArgument(
-                "job.dataset",
-                f"the {split} split has {len(data.files)} files and no table; the task "
-                "`collaborative_filtering` takes a table of users and items",
-                reason="NO_TABLE",
-            )
-        tables[split] = data.table
-    return tables
 
 
 def _is_explicit(table: pd.DataFrame, columns: Columns, options: RecommendOptions) -> bool:

@@ -1,9 +1,9 @@
-"""Items of datasets of files: a file and its labels in each row."""
+"""The items of datasets: rows of tables, and of files with their labels."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ LABEL = "label"
 USUAL_TARGETS = (LABEL, "labels", "class", "target", "category", "tags")
 NAMED_SHARE = 0.5
 TARGETS_SEPARATOR = ","
+LISTED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,47 @@ def named_files(split: DataSplit, name_column: str) -> pd.Series:
     names = split.table[name_column].astype(str)
     files = [by_name.get(name) or _absent(name) for name in names]
     return pd.Series(files, dtype=object, index=split.table.index)
+
+
+def tables_of(dataset: Dataset, task: str) -> dict[str, pd.DataFrame]:
+    """The table of each split, with text as names of columns. Raises InvalidArgument with
+    `job.dataset` for a split without one; `task` is the name of the task that wants it."""
+    tables: dict[str, pd.DataFrame] = {}
+    for split, data in dataset.splits.items():
+        if data.table is None:
+            raise InvalidArgument(
+                "job.dataset",
+                f"the {split} split has {len(data.files)} files and no table; the task {task!r} "
+                "takes rows and columns, such as a CSV or Parquet file",
+                reason="NO_TABLE",
+            )
+        tables[split] = data.table.rename(columns=str)
+    return tables
+
+
+def select_columns(
+    split: str, table: pd.DataFrame, wanted: Sequence[str], dividing: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The wanted columns; those of them that only divide the training items (`dividing`) may be
+    absent in other splits. Raises InvalidArgument with `job.dataset`."""
+    if split != "train":
+        wanted = [name for name in wanted if name in table.columns or name not in dividing]
+    lacking = [name for name in wanted if name not in table.columns]
+    if lacking:
+        raise InvalidArgument(
+            "job.dataset",
+            f"the {split} split has no column {listed(lacking)}, which the train split has; its "
+            f"columns are {listed(table.columns)}",
+            reason="MISSING_COLUMN",
+        )
+    return table[list(wanted)]
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first names in quotation marks, and how many more there are."""
+    texts = [repr(str(name)) for name in names]
+    more = len(texts) - LISTED
+    return ", ".join(texts[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def target_columns(target: str, columns: Sequence[str]) -> tuple[str, ...]:

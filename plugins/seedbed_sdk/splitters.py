@@ -12,6 +12,7 @@ import numpy as np
 
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.errors import FieldViolation, InvalidArgument
+from seedbed_sdk.items import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from seedbed_sdk.task import TaskOptions
 
 MAX_HELD_OUT = 20_000
-LISTED = 20
 SPLIT_WORDS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("train", "training", "tr", "fit"), "train"),
@@ -53,7 +53,7 @@ class Splitter(ABC):
         """Raises InvalidArgument for each of `columns` that the items lack."""
         lacking = [
             FieldViolation(
-                f"job.options.{option}", f"no column {name!r}; there are {_listed(items.columns)}"
+                f"job.options.{option}", f"no column {name!r}; there are {listed(items.columns)}"
             )
             for option, name in self.columns.items()
             if name not in items.columns
@@ -161,7 +161,7 @@ class ColumnSplitter(_Fractions):
         unknown = words[splits.isna()].drop_duplicates()
         self._require(
             unknown.empty,
-            f"the values {_listed(unknown)} name no split; they may be {', '.join(SPLIT_WORDS)}",
+            f"the values {listed(unknown)} name no split; they may be {', '.join(SPLIT_WORDS)}",
         )
         return splits.to_numpy(dtype=object)
 
@@ -325,9 +325,3 @@ def _stratified(rows: Array, labels: Array, wanted: int, generator: np.random.Ge
     ]
     taken = np.concatenate(held)
     return taken if len(taken) else generator.permutation(rows)[:1]
-
-
-def _listed(names: object) -> str:
-    listed = [repr(str(name)) for name in names]  # type: ignore[attr-defined]
-    more = len(listed) - LISTED
-    return ", ".join(listed[:LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -12,7 +12,7 @@ from seedbed_sdk.blocks.category import CategoryBlock
 from seedbed_sdk.blocks.series import SeriesBlock, parse_series
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import InvalidArgument
-from seedbed_sdk.items import target_columns
+from seedbed_sdk.items import listed, select_columns, tables_of, target_columns
 from seedbed_sdk.splitters import choose_splitter
 from seedbed_sdk.task import Task, TaskOptions
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MIN_VALUES = 4
 LOOKED_AT = 20
-LISTED = 30
 
 
 class SeriesOptions(TaskOptions):
@@ -71,7 +70,7 @@ class TimeSeriesClassification(Task[SeriesOptions]):
     layouts: ClassVar[tuple[str, ...]] = ("table",)
 
     def data_block(self, dataset: Dataset, target: str, options: SeriesOptions) -> DataBlock:
-        tables = _tables(dataset)
+        tables = tables_of(dataset, self.name)
         train = tables["train"]
         names = [str(name) for name in train.columns]
         _check_names(options, names)
@@ -93,13 +92,13 @@ class TimeSeriesClassification(Task[SeriesOptions]):
         if wide and len(values) < MIN_VALUES:
             raise InvalidArgument(
                 "job.dataset",
-                f"a series of {len(values)} values ({_listed(values)}) is too short; a row needs "
+                f"a series of {len(values)} values ({listed(values)}) is too short; a row needs "
                 f"at least {MIN_VALUES}. Where a row is a point in time, name the column that "
                 "tells the series apart in options.series_column",
                 reason="SERIES_TOO_SHORT",
             )
         wanted = [*keys, *values, target]
-        items = {s: _select(s, table, wanted, dividing) for s, table in tables.items()}
+        items = {s: select_columns(s, table, wanted, dividing) for s, table in tables.items()}
         if options.series_column:
             items = {s: _gathered(table, values, target, options) for s, table in items.items()}
         ignored = {n: "it holds no values of a series" for n in names if n not in wanted}
@@ -112,22 +111,8 @@ class TimeSeriesClassification(Task[SeriesOptions]):
             items=items,
             splitter=splitter,
             max_bad_fraction=options.max_bad_fraction,
-            notes=(f"not used: {_listed(list(ignored))}",) if ignored else (),
+            notes=(f"not used: {listed(list(ignored))}",) if ignored else (),
         )
-
-
-def _tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
-    tables: dict[str, pd.DataFrame] = {}
-    for split, data in dataset.splits.items():
-        if data.table is None:
-            raise InvalidArgument(
-                "job.dataset",
-                f"the {split} split has {len(data.files)} files and no table; time series are read "
-                "from tables, such as a CSV or Parquet file",
-                reason="NO_TABLE",
-            )
-        tables[split] = data.table.rename(columns=str)
-    return tables
 
 
 def _check_names(options: SeriesOptions, names: Sequence[str]) -> None:
@@ -141,7 +126,7 @@ def _check_names(options: SeriesOptions, names: Sequence[str]) -> None:
         if unknown:
             raise InvalidArgument(
                 f"job.options.{option}",
-                f"no column {unknown[0]!r}; the columns are {_listed(names)}",
+                f"no column {unknown[0]!r}; the columns are {listed(names)}",
                 reason="UNKNOWN_COLUMN",
             )
     if options.order_column and not options.series_column:
@@ -168,7 +153,7 @@ def _value_columns(train: pd.DataFrame, candidates: list[str], options: SeriesOp
         field = "job.options.value_prefix" if options.value_prefix else "job.dataset"
         raise InvalidArgument(
             field,
-            f"none of the columns {_listed(candidates)} holds numbers"
+            f"none of the columns {listed(candidates)} holds numbers"
             + (f" and begins with {options.value_prefix!r}" if options.value_prefix else ""),
             reason="NO_VALUE_COLUMNS",
         )
@@ -183,23 +168,6 @@ def _holds_lists(table: pd.DataFrame, columns: Sequence[str]) -> bool:
         if not any(series is not None and len(series) > 1 for series in parsed):
             return False
     return bool(columns)
-
-
-def _select(
-    split: str, table: pd.DataFrame, wanted: list[str], dividing: list[str]
-) -> pd.DataFrame:
-    """The wanted columns; those that divide the training items are not needed in other splits."""
-    if split != "train":
-        wanted = [name for name in wanted if name in table.columns or name not in dividing]
-    lacking = [name for name in wanted if name not in table.columns]
-    if lacking:
-        raise InvalidArgument(
-            "job.dataset",
-            f"the {split} split has no column {_listed(lacking)}, which the train split has; its "
-            f"columns are {_listed([str(name) for name in table.columns])}",
-            reason="MISSING_COLUMN",
-        )
-    return table[wanted]
 
 
 def _gathered(
@@ -237,9 +205,3 @@ def _gathered(
             for name, column in columns.items()
         }
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - LISTED
-    text = ", ".join(map(repr, names[:LISTED]))
-    return f"{text} and {more} more" if more > 0 else text

@@ -12,7 +12,7 @@ from seedbed_sdk.blocks import CategoryBlock, MultiTargetBlock, RegressionBlock,
 from seedbed_sdk.blocks.tabular import AUTO, infer_column_type
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import FieldViolation, InvalidArgument
-from seedbed_sdk.items import target_columns
+from seedbed_sdk.items import listed, select_columns, tables_of, target_columns
 from seedbed_sdk.splitters import choose_splitter
 from seedbed_sdk.task import Task, TaskOptions
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 USUAL_TARGETS = ("target", "label", "class", "y", "outcome")
 MAX_CLASS_NUMBERS = 20
-LISTED = 30
 
 ColumnType = Literal["numeric", "category", "date", "text", "boolean"]
 
@@ -62,7 +61,7 @@ class TabularTask(Task[TabularOptions]):
     layouts: ClassVar[tuple[str, ...]] = ("table", "class_folders")
 
     def data_block(self, dataset: Dataset, target: str, options: TabularOptions) -> DataBlock:
-        tables = _tables(dataset)
+        tables = tables_of(dataset, self.name)
         train = tables["train"]
         names = [str(name) for name in train.columns]
         splitter = choose_splitter(options)
@@ -75,12 +74,12 @@ class TabularTask(Task[TabularOptions]):
         if not columns:
             raise InvalidArgument(
                 "job.options.exclude" if options.exclude else "job.dataset",
-                f"no column is left to predict {_listed(targets)} from; the table has "
-                f"{_listed(names)}",
+                f"no column is left to predict {listed(targets)} from; the table has "
+                f"{listed(names)}",
                 reason="NO_USABLE_COLUMN",
             )
         wanted = list(dict.fromkeys([*columns, *targets, *dividing]))
-        items = {s: _select(s, table, wanted, dividing) for s, table in tables.items()}
+        items = {s: select_columns(s, table, wanted, dividing) for s, table in tables.items()}
         parts = [_target_block(train[name], name, options.target_type) for name in targets]
         return DataBlock(
             inputs=[TabularBlock({c: options.column_types.get(c, AUTO) for c in columns})],
@@ -91,32 +90,16 @@ class TabularTask(Task[TabularOptions]):
         )
 
 
-def _tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
-    tables: dict[str, pd.DataFrame] = {}
-    for split, data in dataset.splits.items():
-        if data.table is None:
-            raise InvalidArgument(
-                "job.dataset",
-                f"the {split} split has {len(data.files)} files and no table; the task `tabular` "
-                "takes rows and columns, such as a CSV or Parquet file",
-                reason="NO_TABLE",
-            )
-        tables[split] = data.table
-    return tables
-
-
 def _find_targets(target: str, names: Sequence[str]) -> tuple[str, ...]:
     if target:
         return target_columns(target, names)
     usual = [name for name in names if name.strip().lower() in USUAL_TARGETS]
     if len(usual) == 1:
         return (usual[0],)
-    why = (
-        f"{_listed(usual)} could each be it" if usual else "none has a usual name such as `target`"
-    )
+    why = f"{listed(usual)} could each be it" if usual else "none has a usual name such as `target`"
     raise InvalidArgument(
         "job.target",
-        f"name the column to predict: {why}; the columns are {_listed(names)}",
+        f"name the column to predict: {why}; the columns are {listed(names)}",
         reason="TARGET_NOT_NAMED",
     )
 
@@ -135,30 +118,13 @@ def _check_options(options: TabularOptions, targets: Sequence[str], names: Seque
                     FieldViolation(
                         field,
                         f"no column {column!r}{_suggestion(column, names)}; "
-                        f"the columns are {_listed(names)}",
+                        f"the columns are {listed(names)}",
                     )
                 )
             elif column in targets:
                 violations.append(FieldViolation(field, f"{column!r} is the target; leave it out"))
     if violations:
         raise InvalidArgument.of(violations, reason="UNKNOWN_COLUMN")
-
-
-def _select(
-    split: str, table: pd.DataFrame, wanted: list[str], dividing: list[str]
-) -> pd.DataFrame:
-    """The wanted columns; those that only divide the training items may be absent elsewhere."""
-    if split != "train":
-        wanted = [name for name in wanted if name in table.columns or name not in dividing]
-    lacking = [name for name in wanted if name not in table.columns]
-    if lacking:
-        raise InvalidArgument(
-            "job.dataset",
-            f"the {split} split has no column {_listed(lacking)}, which the train split has; its "
-            f"columns are {_listed([str(name) for name in table.columns])}",
-            reason="MISSING_COLUMN",
-        )
-    return table[wanted]
 
 
 def _target_block(
@@ -195,9 +161,3 @@ def _suggestion(given: str, names: Sequence[str]) -> str:
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(given.lower(), by_lower, n=1)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - LISTED
-    text = ", ".join(map(repr, names[:LISTED]))
-    return f"{text} and {more} more" if more > 0 else text

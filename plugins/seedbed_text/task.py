@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -13,7 +12,14 @@ from seedbed_sdk.blocks.tabular import infer_column_type
 from seedbed_sdk.blocks.text import TextBlock
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import InvalidArgument
-from seedbed_sdk.items import USUAL_TARGETS, items_from, target_columns
+from seedbed_sdk.items import (
+    USUAL_TARGETS,
+    items_from,
+    listed,
+    select_columns,
+    tables_of,
+    target_columns,
+)
 from seedbed_sdk.splitters import choose_splitter
 from seedbed_sdk.task import Task, TaskOptions
 from seedbed_text import encoders
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
 
 TEXT = "text"
 USUAL_TEXTS = (TEXT, "message", "sentence", "review", "comment", "body", "content", "document")
-LISTED = 30
 
 
 class TextOptions(TaskOptions):
@@ -63,7 +68,7 @@ class TextTask(Task[TextOptions]):
         tables: Mapping[str, pd.DataFrame]
         splitter = choose_splitter(options)
         if dataset.layout == "table":
-            tables = _tables(dataset, self.name)
+            tables = tables_of(dataset, self.name)
             texts = _text_columns(tables["train"], target, options)
             names = [str(name) for name in tables["train"].columns]
             targets = target_columns(target, [name for name in names if name not in texts])
@@ -78,10 +83,9 @@ class TextTask(Task[TextOptions]):
             files = items_from(dataset, target, column=TEXT)
             tables, texts, targets = files.splits, (TEXT,), files.targets
         splitter.check(tables["train"])
-        # Only training items are divided further.
-        kept = {"train": tuple(splitter.columns.values())}
+        dividing = tuple(splitter.columns.values())
         items = {
-            split: _select(split, table, (*texts, *targets, *kept.get(split, ())))
+            split: select_columns(split, table, (*texts, *targets, *dividing), dividing)
             for split, table in tables.items()
         }
         notes = () if encoders.available() else (encoders.NOTHING_PRETRAINED,)
@@ -152,20 +156,6 @@ def _single(columns: tuple[str, ...], what: str, instead: str) -> str:
     return columns[0]
 
 
-def _tables(dataset: Dataset, task: str) -> dict[str, pd.DataFrame]:
-    tables: dict[str, pd.DataFrame] = {}
-    for split, data in dataset.splits.items():
-        if data.table is None:
-            raise InvalidArgument(
-                "job.dataset",
-                f"the {split} split has {len(data.files)} files and no table; with a table in one "
-                f"split, the task {task!r} takes a table in all",
-                reason="NO_TABLE",
-            )
-        tables[split] = data.table
-    return tables
-
-
 def _text_columns(table: pd.DataFrame, target: str, options: TextOptions) -> tuple[str, ...]:
     """The columns that the options name; else the only one of free text, or, where there is none,
     the only one of short text."""
@@ -176,7 +166,7 @@ def _text_columns(table: pd.DataFrame, target: str, options: TextOptions) -> tup
             what = "is the target" if name in targets else "is no column of the table"
             raise InvalidArgument(
                 "job.options.text_column",
-                f"{name!r} {what}; the columns are {_listed(names)}",
+                f"{name!r} {what}; the columns are {listed(names)}",
                 reason="UNKNOWN_COLUMN",
             )
     if options.text_columns:
@@ -197,31 +187,13 @@ def _text_columns(table: pd.DataFrame, target: str, options: TextOptions) -> tup
         if found:
             raise InvalidArgument(
                 "job.options.text_column",
-                f"not given, and {_listed(found)} could each be the text; name one of them, or "
+                f"not given, and {listed(found)} could each be the text; name one of them, or "
                 "several to be joined",
                 reason="TEXT_COLUMN_NOT_NAMED",
             )
     raise InvalidArgument(
         "job.dataset",
-        f"no column holds text; the columns are {_listed(names)}; name one in "
+        f"no column holds text; the columns are {listed(names)}; name one in "
         "options.text_column to have its values read as text",
         reason="NO_TEXT_COLUMN",
     )
-
-
-def _select(split: str, table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    lacking = [name for name in columns if name not in table.columns]
-    if lacking:
-        raise InvalidArgument(
-            "job.dataset",
-            f"the {split} split has no column {_listed(lacking)}, which the train split has; its "
-            f"columns are {_listed([str(name) for name in table.columns])}",
-            reason="MISSING_COLUMN",
-        )
-    return table[list(columns)]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - LISTED
-    text = ", ".join(map(repr, names[:LISTED]))
-    return f"{text} and {more} more" if more > 0 else text

@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from seedbed_sdk.blocks import AudioBlock, sound
+from seedbed_sdk.blocks import AudioBlock, file_bytes, sound
 from seedbed_sdk.blocks.audio import spectrogram_png
 from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import InvalidArgument
@@ -144,7 +144,7 @@ def test_length_channels_and_size_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     problems = fitted().encode(items(long, many)).problems
     assert problems[0].reason.startswith("40000 samples at 10 Hz; at most 32000000 samples and")
     assert problems[1].reason == "65 channels; at most 64 are mixed"
-    monkeypatch.setattr(sound, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(file_bytes, "MAX_FILE_BYTES", 100)
     (problem,) = fitted().encode(items(encoded(tone()))).problems
     assert problem.reason.endswith("bytes; at most 100 are read")
 

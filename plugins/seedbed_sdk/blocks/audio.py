@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from seedbed_sdk.blocks.base import Encoded, Field, InputBlock, ItemProblem
-from seedbed_sdk.blocks.sound import LogMel, SoundInfo, Unusable, name_of, read_excerpt, read_info
+from seedbed_sdk.blocks.file_bytes import Unusable, item_name
+from seedbed_sdk.blocks.sound import LogMel, SoundInfo, read_excerpt, read_info
 from seedbed_sdk.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class AudioBlock(InputBlock):
             try:
                 infos.append(read_info(value))
             except Unusable as error:
-                reasons.append(f"{name_of(value, position)}: {error}")
+                reasons.append(f"{item_name(value, position)}: {error}")
         if not infos:
             raise InvalidArgument(
                 "job.dataset",
@@ -98,7 +99,7 @@ class AudioBlock(InputBlock):
             try:
                 samples = read_excerpt(value, self.rate, self.length)
             except Unusable as error:
-                return ItemProblem(position, name_of(value, position), str(error))
+                return ItemProblem(position, item_name(value, position), str(error))
             images[position, :, :, 0] = spectrogram.picture(samples)
             return None
 

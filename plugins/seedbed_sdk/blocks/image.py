@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array, Encoded, Field, InputBlock, ItemProblem
-from seedbed_sdk.dataset import FileRef
+from seedbed_sdk.blocks.file_bytes import Unusable, file_bytes, item_name
 from seedbed_sdk.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ MIN_SIDE = 8
 SIDEWAYS = (5, 6, 7, 8)
 ORIENTATION = 0x0112
 MAX_PIXELS = 100_000_000
-MAX_FILE_BYTES = 256 * 2**20
 SIZED_BY = 64
 
 
@@ -158,32 +157,11 @@ def _whole_size(sizes: list[tuple[int, int]]) -> tuple[int, int]:
     return max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
 
 
-class Unusable(Exception):
-    """Says of a picture why it cannot be used."""
-
-
-def item_name(value: object, position: int) -> str:
-    """What a file or value is called in messages."""
-    return value.name if isinstance(value, FileRef) else f"row {position}"
-
-
 def open_picture(value: object) -> Any:
     """The picture with its header read and its pixels not."""
     from PIL import Image, UnidentifiedImageError
 
-    if isinstance(value, FileRef):
-        try:
-            data = value.read()
-        except OSError as error:
-            raise Unusable(f"cannot be read: {error.strerror or error}") from error
-    elif isinstance(value, bytes):
-        data = value
-    else:
-        raise Unusable(f"expected the bytes of a picture file, got {_described(value)}")
-    if not data:
-        raise Unusable("the file is empty")
-    if len(data) > MAX_FILE_BYTES:
-        raise Unusable(f"the file has {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+    data = file_bytes(value, "picture")
     try:
         image = Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -213,9 +191,3 @@ def upright_size(image: Any) -> tuple[int, int]:
     """Height and width once the picture is turned as its EXIF data says."""
     sideways = image.getexif().get(ORIENTATION) in SIDEWAYS
     return (image.width, image.height) if sideways else (image.height, image.width)
-
-
-def _described(value: object) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "nothing"
-    return f"{type(value).__name__} {str(value)[:40]!r}"

@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array, Encoded, ItemProblem, Prediction, TargetBlock
-from seedbed_sdk.blocks.image import (
-    Unusable,
-    damage_told,
-    item_name,
-    open_picture,
-    upright_size,
-)
+from seedbed_sdk.blocks.file_bytes import Unusable, item_name
+from seedbed_sdk.blocks.image import damage_told, open_picture, upright_size
 from seedbed_sdk.blocks.mask_classes import MaskClasses
 from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import InvalidArgument

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array
-from seedbed_sdk.blocks.image import Unusable
+from seedbed_sdk.blocks.file_bytes import Unusable
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.segmentation_metrics import VOID
 

@@ -9,22 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array
-from seedbed_sdk.dataset import FileRef
+from seedbed_sdk.blocks.file_bytes import Unusable, file_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_FILE_BYTES = 256 * 2**20
 MAX_FRAMES = 32_000_000
 MAX_SECONDS = 3_600
 MAX_CHANNELS = 64
 FRAMES_AT_ONCE = 2**18
 SILENCE = 1e-5
 LOUDNESS_STEPS = 64
-
-
-class Unusable(Exception):
-    """Says of a sound why it cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +29,6 @@ class SoundInfo:
     rate: int
     frames: int
     channels: int
-
-
-def name_of(value: object, position: int) -> str:
-    """The name of a sound for people: its file's, or its row's."""
-    return value.name if isinstance(value, FileRef) else f"row {position}"
 
 
 def read_info(value: object) -> SoundInfo:
@@ -74,19 +64,7 @@ def read_excerpt(value: object, rate: int, length: int) -> Array:
 def _open(value: object) -> Any:
     import soundfile
 
-    if isinstance(value, FileRef):
-        try:
-            data = value.read()
-        except OSError as error:
-            raise Unusable(f"cannot be read: {error.strerror or error}") from error
-    elif isinstance(value, bytes):
-        data = value
-    else:
-        raise Unusable(f"expected the bytes of a sound file, got {_described(value)}")
-    if not data:
-        raise Unusable("the file is empty")
-    if len(data) > MAX_FILE_BYTES:
-        raise Unusable(f"the file has {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+    data = file_bytes(value, "sound")
     try:
         return soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
@@ -209,9 +187,3 @@ def _mel_filters(rate: int, transform: int, mels: int) -> Array:
     distance = frequencies[:, None] - centres[None, 1:-1]
     share = np.where(distance < 0, -distance / rising, distance / falling)
     return np.asarray(np.maximum(0.0, 1.0 - share))
-
-
-def _described(value: object) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "nothing"
-    return f"{type(value).__name__} {str(value)[:40]!r}"

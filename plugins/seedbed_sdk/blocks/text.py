@@ -10,6 +10,7 @@ import numpy as np
 
 from seedbed_sdk.blocks.base import Array, Arrays, Encoded, Field, InputBlock, ItemProblem
 from seedbed_sdk.blocks.category import label_text
+from seedbed_sdk.blocks.file_bytes import Unusable
 from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import InvalidArgument
 
@@ -105,7 +106,7 @@ class TextBlock(InputBlock):
         for position, values in enumerate(zip(*columns, strict=True)):
             try:
                 encoded.append(_joined(values))
-            except _Unusable as error:
+            except Unusable as error:
                 encoded.append(b"")
                 problems.append(
                     ItemProblem(position, _name(values, items.index[position]), str(error))
@@ -129,10 +130,6 @@ def _objects(column: pd.Series) -> Array:
     return values
 
 
-class _Unusable(Exception):
-    """Says of a text why it cannot be used."""
-
-
 def _name(values: Sequence[object], label: object) -> str:
     files = [value.name for value in values if isinstance(value, FileRef)]
     return files[0] if files else f"row {label}"
@@ -141,7 +138,7 @@ def _name(values: Sequence[object], label: object) -> str:
 def _joined(values: Sequence[object]) -> bytes:
     parts = [_text(value) for value in values if value is not None]
     if not parts:
-        raise _Unusable('nothing where text is expected; an empty text is given as ""')
+        raise Unusable('nothing where text is expected; an empty text is given as ""')
     text = JOINT.join(parts)[: MAX_BYTES + 1]
     # By way of UTF-16 the two halves of a character that JSON had escaped one by one are joined,
     # and a half that is alone becomes the replacement character.
@@ -157,19 +154,19 @@ def _text(value: object) -> str:
         try:
             return _decode(value.read())
         except OSError as error:
-            raise _Unusable(f"cannot be read: {error.strerror or error}") from error
+            raise Unusable(f"cannot be read: {error.strerror or error}") from error
     if isinstance(value, bytes):
         return _decode(value)
     if isinstance(value, bool | int | float | np.generic):
         return label_text(value)
-    raise _Unusable(f"expected text, got {type(value).__name__} {str(value)[:40]!r}")
+    raise Unusable(f"expected text, got {type(value).__name__} {str(value)[:40]!r}")
 
 
 def _decode(data: bytes) -> str:
     """A text file: by its byte order mark, else as UTF-8, else as Windows-1252, which most other
     files in Western languages are."""
     if len(data) > MAX_FILE_BYTES:
-        raise _Unusable(f"the file has {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+        raise Unusable(f"the file has {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
@@ -177,7 +174,7 @@ def _decode(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         if b"\0" in data:
-            raise _Unusable("not a text file: it holds zero bytes and is not UTF-8") from error
+            raise Unusable("not a text file: it holds zero bytes and is not UTF-8") from error
         return data.decode("cp1252", "replace")
 
 
