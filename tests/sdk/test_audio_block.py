@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from seedbed_sdk.blocks import AudioBlock, file_bytes, sound
+from seedbed_sdk.blocks import AudioBlock, file_bytes
 from seedbed_sdk.blocks.audio import spectrogram_png
 from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import InvalidArgument

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from seedbed_sdk.metrics import METRICS
 from seedbed_sdk.space import Choices
 from seedbed_server.jobs.values import Trial, TrialState
@@ -94,3 +96,21 @@ def test_what_is_not_affordable_is_not_proposed() -> None:
 def test_rungs_make_trials_of_different_length_comparable() -> None:
     assert [rung_of(epoch, 20) for epoch in (1, 2, 10, 20)] == [1, 1, 5, 10]
     assert rung_of(1, 1) == 10
+
+
+def test_an_architecture_with_nothing_to_set_does_not_end_the_search() -> None:
+    fixed = [
+        Architecture(
+            f"fixed_{i}", "Nothing to set.", ("tabular",), ("category",), NET.build, {}, [{}]
+        )
+        for i in range(6)
+    ]
+    study = Study(narrow([*fixed, NET], {}), METRICS["accuracy"], 0, [])
+    tried = []
+    for _ in range(60):
+        proposal = study.ask(affordable=lambda architecture: True)
+        assert proposal is not None
+        tried.append(proposal.architecture)
+        # The sampler has every reason to ask for what cannot be tried again.
+        study.tell(proposal, TrialState.COMPLETE, 0.9 if "fixed" in proposal.architecture else 0.1)
+    assert tried.count("net") == 54

@@ -68,10 +68,11 @@ class SearchSpace:
 
     def size(self) -> float:
         """How many different settings there are; infinite where a range is continuous."""
-        return sum(
-            math.prod(_size(domain) for domain in domains.values())
-            for domains in self.domains.values()
-        )
+        return sum(map(self.size_of, self.domains))
+
+    def size_of(self, architecture: str) -> float:
+        """How many different settings an architecture has."""
+        return math.prod(_size(domain) for domain in self.domains[architecture].values())
 
 
 def narrow(architectures: Sequence[Architecture], wanted: Mapping[str, Domain]) -> SearchSpace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 RUNGS = 10
-ATTEMPTS_TO_ASK = 20
+ATTEMPTS_TO_ASK = 50
+FREE_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Study:
         self.seed = seed
         self._portfolio = space.portfolio()
         self._tried: set[str] = set()
+        self._tried_of: Counter[str] = Counter()
         self._next = 0
         self._study = optuna.create_study(
             direction="maximize" if metric.higher_is_better else "minimize",
@@ -67,14 +70,18 @@ class Study:
 
     def ask(self, *, affordable: Callable[[str], bool]) -> Proposal | None:
         """The next settings that were not tried before; None where none is left that
-        `affordable(architecture)` allows."""
+        `affordable(architecture)` allows. After a few proposals that will not do, the sampler only
+        chooses the hyperparameters, and the architectures that have something left take turns."""
         for attempt in range(ATTEMPTS_TO_ASK):
-            if self.exhausted:
+            choice = self._with_something_left(affordable)
+            if not choice:
                 return None
             self._study.sampler = self._sampler(attempt)
             planned = self._planned()
             if planned is not None:
                 self._study.enqueue_trial(self._flat(*planned))
+            elif attempt >= FREE_ATTEMPTS:
+                self._study.enqueue_trial({ARCHITECTURE: choice[attempt % len(choice)]})
             handle = self._study.ask()
             architecture, parameters = self.space.suggest(handle)
             key = _key(architecture, parameters)
@@ -83,7 +90,7 @@ class Study:
                 if planned is not None:
                     self._portfolio.remove(planned)
                 continue
-            self._tried.add(key)
+            self._remember(architecture, key)
             number = self._next
             self._next += 1
             return Proposal(number, architecture, parameters, handle)
@@ -104,6 +111,18 @@ class Study:
         else:
             self._study.tell(handle, score)
 
+    def _remember(self, architecture: str, key: str) -> None:
+        if key not in self._tried:
+            self._tried.add(key)
+            self._tried_of[architecture] += 1
+
+    def _with_something_left(self, affordable: Callable[[str], bool]) -> list[str]:
+        return [
+            name
+            for name in self.space.architectures
+            if self._tried_of[name] < self.space.size_of(name) and affordable(name)
+        ]
+
     def _planned(self) -> tuple[str, Parameters] | None:
         """The next portfolio entry that was not tried."""
         for entry in self._portfolio:
@@ -118,7 +137,7 @@ class Study:
         )
 
     def _add(self, trial: Trial) -> None:
-        self._tried.add(_key(trial.architecture, dict(trial.parameters)))
+        self._remember(trial.architecture, _key(trial.architecture, dict(trial.parameters)))
         if trial.validation_score is None or trial.architecture not in self.space.architectures:
             return
         params = self._flat(trial.architecture, dict(trial.parameters))
