@@ -100,10 +100,8 @@ def test_rungs_make_trials_of_different_length_comparable() -> None:
 
 def test_an_architecture_with_nothing_to_set_does_not_end_the_search() -> None:
     fixed = [
-        Architecture(
-            f"fixed_{i}", "Nothing to set.", ("tabular",), ("category",), NET.build, {}, [{}]
-        )
-        for i in range(6)
+        replace(NET, name=f"fixed_{number}", space={}, portfolio=[{}], baseline=False)
+        for number in range(6)
     ]
     study = Study(narrow([*fixed, NET], {}), METRICS["accuracy"], 0, [])
     tried = []
