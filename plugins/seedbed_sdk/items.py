@@ -116,7 +116,7 @@ def target_columns(target: str, columns: Sequence[str]) -> tuple[str, ...]:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InvalidArgument(
             "job.target",
-            f"no column {unknown[0]!r}; there are {', '.join(columns)}{hint}",
+            f"no column {unknown[0]!r}; there are {listed(columns)}{hint}",
             reason="UNKNOWN_COLUMN",
         )
     return tuple(dict.fromkeys(parts))
@@ -128,7 +128,7 @@ def _guessed(columns: Sequence[str]) -> str:
     if len(found) != 1:
         raise InvalidArgument(
             "job.target",
-            f"several columns could be the target; there are {', '.join(columns)}; name one",
+            f"several columns could be the target; there are {listed(columns)}; name one",
             reason="UNKNOWN_COLUMN",
         )
     return found[0]

@@ -163,17 +163,11 @@ BAD_TABLES: dict[str, tuple[str, bytes, str, list[str]]] = {
         "job.dataset",
         ["garbage.csv holds binary data", "save it as text in UTF-8"],
     ),
-    "wrong encoding": (
-        "latin.csv",
-        LATIN.encode("latin-1"),
+    "mixed encodings": (
+        "mixed.csv",
+        LATIN.encode() + LATIN.splitlines()[1].encode("latin-1") + b"\n",
         "job.dataset",
-        ["latin.csv is not UTF-8", "byte 0xE8 at offset 9 (line 2)", "convert it to UTF-8"],
-    ),
-    "wide encoding": (
-        "wide.csv",
-        LATIN.encode("utf-16-le"),
-        "job.dataset",
-        ["wide.csv", "in UTF-8"],
+        ["mixed.csv is not UTF-8 throughout", "it mixes encodings", "save all of it as UTF-8"],
     ),
     "ragged": (
         "ragged.csv",
