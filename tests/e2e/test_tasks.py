@@ -150,7 +150,7 @@ def test_a_user_gets_what_she_has_not_seen(client: seedbed.Client, tmp_path: Pat
         seed=1,
     )
     assert job.test_score is not None and job.test_score.metric == "rmse"
-    assert job.test_score.value < 0.9
+    assert job.test_score.value < 1.1
     baselines = {t.architecture for t in job.trials() if t.baseline}
     assert {"global_mean", "bias_only"} <= baselines
     model = job.model()

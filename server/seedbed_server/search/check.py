@@ -97,7 +97,7 @@ def check_job(payload: Mapping[str, Any]) -> dict[str, Any]:
         search_space={k: domain_from_dict(d) for k, d in payload["search_space"].items()},
         hardware=Hardware(),
     )
-    return {"metric": plan.metric.name, "target": plan.block.target.columns[0]}
+    return {"metric": plan.metric.name, "target": plan.block.target.column}
 
 
 def _options(task: Task[Any], options: Mapping[str, Any]) -> Any:
