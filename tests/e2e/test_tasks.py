@@ -72,6 +72,7 @@ def test_masks_come_back_as_masks(client: seedbed.Client, tmp_path: Path) -> Non
         seed=1,
     )
     model = scored(job, 0.5)
+    assert {"dice", "iou of 1", "iou of 2"} <= {score.metric for score in model.info.test_scores}
     (answer,) = model.predict([{"image": (tmp_path / "images/00.png").read_bytes()}])
     assert isinstance(answer, seedbed.Segmentation)
     mask = np.asarray(Image.open(io.BytesIO(answer.mask_png)))
@@ -93,6 +94,11 @@ def test_sounds_are_told_apart(client: seedbed.Client, tmp_path: Path) -> None:
             (tmp_path / name / f"{number}.wav").write_bytes(wav(noisy.clip(-1, 1), rate))
     (tmp_path / "high" / "broken.wav").write_bytes(b"RIFF\x00\x00")
     job = client.train("audio_classification", tmp_path, budget="2trials", seed=1)
+    looked_at = client.inspect(job.info.dataset)
+    assert {"audio", "spectrogram"} <= looked_at.samples[0].keys()
+    spectrogram = looked_at.samples[0]["spectrogram"]
+    assert isinstance(spectrogram, bytes)
+    assert Image.open(io.BytesIO(spectrogram)).format == "PNG"
     assert "high/broken.wav" in " ".join(f.message for f in job.info.findings)
     model = scored(job, 0.9)
     (answer,) = model.predict([{"audio": (tmp_path / "low" / "3.wav").read_bytes()}])

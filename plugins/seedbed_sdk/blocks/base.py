@@ -224,6 +224,11 @@ class TargetBlock(Block):
     def calibrate(self, target: Array, outputs: Array) -> None:
         """Learns from the validation split what `decode` needs, such as the width of intervals."""
 
+    def details(self, target: Array, outputs: Array) -> Mapping[str, float]:  # noqa: ARG002
+        """More about how good activated outputs are, for reports: a name and a value, such as the
+        IoU of each class. NaN where it is not defined."""
+        return {}
+
     @abstractmethod
     def decode(self, outputs: Array) -> list[Prediction]:
         """Activated outputs [N, ...] to predictions."""

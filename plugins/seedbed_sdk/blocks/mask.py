@@ -15,7 +15,7 @@ from seedbed_sdk.blocks.image import damage_told, open_picture, upright_size
 from seedbed_sdk.blocks.mask_classes import MaskClasses
 from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import InvalidArgument
-from seedbed_sdk.segmentation_metrics import VOID
+from seedbed_sdk.segmentation_metrics import VOID, iou_by_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,6 +159,11 @@ class MaskBlock(TargetBlock):
 
         with _pool() as pool:
             return list(pool.map(tried, values))
+
+    def details(self, target: Array, outputs: Array) -> Mapping[str, float]:
+        """The intersection over union of each class, as `iou of NAME`."""
+        each = iou_by_class(target, outputs, self.output_size)
+        return {f"iou of {name}": float(v) for name, v in zip(self.labels, each, strict=True)}
 
     @property
     def labels(self) -> tuple[str, ...]:

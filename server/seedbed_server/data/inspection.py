@@ -14,6 +14,7 @@ import pandas as pd
 
 from seedbed_sdk.blocks.category import label_text
 from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
+from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.registry import load
 from seedbed_server.data import references
 from seedbed_server.data.doctor import examine_shape
@@ -21,6 +22,7 @@ from seedbed_server.data.fitting import fitting_tasks
 from seedbed_server.data.guesses import Guess
 from seedbed_server.data.reading import look
 from seedbed_server.data.shape import LABEL, Shape
+from seedbed_server.data.trees import AUDIO as SOUNDS
 from seedbed_server.data.trees import IMAGES
 from seedbed_server.jobs.values import Finding
 
@@ -33,6 +35,8 @@ MAX_SAMPLE_CHARS = 10_000
 MAX_SHOWN_CHARS = 1_000_000
 MAX_CLASSES = 1_000
 IMAGE = "image"
+AUDIO = "audio"
+SPECTROGRAM = "spectrogram"
 MASK = "mask"
 
 
@@ -141,16 +145,31 @@ def _one_per_class(files: Sequence[FileRef]) -> list[FileRef]:
 
 
 def _file(file: FileRef) -> dict[str, Any]:
-    """The file's name, and its bytes where it is a picture that is small enough to show."""
+    """The file's name, and its bytes where it is a picture or a sound that is small enough to show;
+    of a sound also how it looks, its spectrogram."""
     found: dict[str, Any] = {"file": file.name}
-    if file.path.suffix.lower() in IMAGES:
+    suffix = file.path.suffix.lower()
+    kind = IMAGE if suffix in IMAGES else AUDIO if suffix in SOUNDS else ""
+    if kind:
         try:
             data = file.read()
         except OSError:
-            return found  # A file that cannot be read is a finding of the job, not of this.
+            return found  # A file that cannot be read is a finding of the doctor's, not of this.
         if len(data) <= MAX_SAMPLE_BYTES:
-            found[IMAGE] = data
+            found[kind] = data
+            if kind == AUDIO and (picture := _spectrogram(data)):
+                found[SPECTROGRAM] = picture
     return found
+
+
+def _spectrogram(data: bytes) -> bytes:
+    """A PNG; empty where the sound cannot be read or nothing is installed that reads sounds."""
+    from seedbed_sdk.blocks.audio import spectrogram_png
+
+    try:
+        return spectrogram_png(data)
+    except (InvalidArgument, ImportError):
+        return b""
 
 
 def _plain(value: Any, room: int) -> Any:

@@ -193,8 +193,9 @@ def _finish(
     chosen = refit(search, best) or Refit(best.trainer, dict(best.trial.parameters))
     outputs = chosen.trainer.predict(prepared.test.inputs)
     test = scoring.score(metric, prepared.test.target, outputs, seed=job.seed)
+    target = plan.block.target
     measured = scoring.score_all(
-        registry.metrics_of(plan.block.target), test, prepared.test.target, outputs
+        registry.metrics_of(target), target, test, prepared.test.target, outputs
     )
     plan.block.target.calibrate(prepared.valid.target, best.outputs)
     with files.new_model_folder(job.id) as folder:

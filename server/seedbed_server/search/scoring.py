@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.blocks.base import Array, TargetBlock
 from seedbed_sdk.metrics import Metric
 from seedbed_server.jobs.values import Score
 
@@ -30,12 +30,15 @@ def score(metric: Metric, target: Array, outputs: Array, *, seed: int) -> Score:
 
 
 def score_all(
-    metrics: Sequence[Metric], chosen: Score, target: Array, outputs: Array
+    metrics: Sequence[Metric], block: TargetBlock, chosen: Score, target: Array, outputs: Array
 ) -> list[Score]:
-    """The chosen metric's score first, then the others', without intervals, where defined."""
+    """The chosen metric's score first, then the others' and the details that the target block
+    tells, without intervals, where defined."""
     others = [metric for metric in metrics if metric.name != chosen.metric]
-    scores = [Score(m.name, m.compute(target, outputs), len(target)) for m in others]
-    return [chosen, *(score for score in scores if np.isfinite(score.value))]
+    values = {metric.name: metric.compute(target, outputs) for metric in others}
+    values.update(block.details(target, outputs))
+    found = [Score(name, value, len(target)) for name, value in values.items()]
+    return [chosen, *(score for score in found if np.isfinite(score.value))]
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:
