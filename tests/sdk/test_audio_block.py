@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from seedbed_sdk.blocks import AudioBlock, file_bytes
 from seedbed_sdk.blocks.audio import spectrogram_png
 from seedbed_sdk.dataset import FileRef
-from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.errors import FailedPrecondition, InvalidArgument
 
 RATE = 8_000
 
@@ -204,3 +205,9 @@ def test_files_are_read_once_each_to_encode() -> None:
     refs = [FileRef(f"{i}.wav", reader(f"{i}.wav")) for i in range(5)]
     fitted().encode(items(*refs))
     assert sorted(reads) == [ref.name for ref in refs]
+
+
+def test_without_soundfile_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(FailedPrecondition, match=r"install seedbed\[audio\] where the server runs"):
+        spectrogram_png(b"RIFF")

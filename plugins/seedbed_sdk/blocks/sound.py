@@ -10,6 +10,7 @@ import numpy as np
 
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.blocks.file_bytes import Unusable, file_bytes
+from seedbed_sdk.errors import FailedPrecondition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,14 @@ def read_excerpt(value: object, rate: int, length: int) -> Array:
 
 
 def _open(value: object) -> Any:
-    import soundfile
+    try:
+        import soundfile
+    except ImportError as error:
+        raise FailedPrecondition(
+            "sounds cannot be read here, since soundfile is not installed; install "
+            "seedbed[audio] where the server runs",
+            reason="PACKAGE_NOT_INSTALLED",
+        ) from error
 
     data = file_bytes(value, "sound")
     try:

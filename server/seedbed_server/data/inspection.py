@@ -14,7 +14,7 @@ import pandas as pd
 
 from seedbed_sdk.blocks.category import label_text
 from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
-from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.errors import FailedPrecondition, InvalidArgument
 from seedbed_sdk.registry import load
 from seedbed_server.data import references
 from seedbed_server.data.doctor import examine_shape
@@ -168,7 +168,7 @@ def _spectrogram(data: bytes) -> bytes:
 
     try:
         return spectrogram_png(data)
-    except (InvalidArgument, ImportError):
+    except (InvalidArgument, FailedPrecondition):
         return b""
 
 
