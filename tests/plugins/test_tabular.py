@@ -97,7 +97,7 @@ def test_a_usual_name_is_taken_as_the_target() -> None:
             {"income": list("xyxyxy")},
             "incme",
             "UNKNOWN_COLUMN",
-            "no column 'incme'; there are age, city, income; did you mean 'income'?",
+            "no column 'incme'; there are 'age', 'city', 'income'; did you mean 'income'?",
         ),
         ({}, "", "TARGET_NOT_NAMED", "name the column to predict: none has a usual name"),
         (

@@ -164,7 +164,7 @@ def test_a_table_that_names_files_is_read_with_its_classes() -> None:
     with pytest.raises(InvalidArgument) as caught:
         task.data_block(dataset, "knd", task.options())
     assert caught.value.message == (
-        "job.target: no column 'knd'; there are kind, size; did you mean 'kind'?"
+        "job.target: no column 'knd'; there are 'kind', 'size'; did you mean 'kind'?"
     )
 
 
