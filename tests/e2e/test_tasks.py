@@ -227,9 +227,10 @@ def test_pictures_get_labels_and_numbers(client: seedbed.Client, tmp_path: Path)
         rows.append({"file": f"{number}.png", "labels": labels, "redness": pixels[..., 0].mean()})
     table = pd.DataFrame(rows)
     space = {"architecture": "small_convnet", "epochs": 15}
-    for task, target, at_least in (
+    # Guessing the mean would be off by the standard deviation.
+    for task, target, limit in (
         ("image_multilabel", "labels", 0.8),
-        ("image_regression", "redness", -60.0),
+        ("image_regression", "redness", 0.5 * table["redness"].std()),
     ):
         table[["file", target]].to_csv(tmp_path / "table.csv", index=False)
         job = client.train(
@@ -237,6 +238,7 @@ def test_pictures_get_labels_and_numbers(client: seedbed.Client, tmp_path: Path)
         )
         score = job.test_score
         assert score is not None
-        assert score.value >= at_least if score.metric == "macro_f1" else score.value < -at_least
+        assert score.value > limit if score.metric == "macro_f1" else score.value < limit, score
         (answer,) = job.model().predict([{"image": (tmp_path / "0.png").read_bytes()}])
-        assert isinstance(answer, seedbed.MultiLabel | seedbed.Regression)
+        expected = seedbed.MultiLabel if target == "labels" else seedbed.Regression
+        assert isinstance(answer, expected)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,7 +21,7 @@ from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.uploading import receive
 from seedbed_server.data import references
 from seedbed_server.data.references import DataSource, Fingerprint
-from seedbed_server.jobs.sources import expand, payload_of
+from seedbed_server.jobs.sources import expand, payload_of, sources_of
 from seedbed_server.store import DATASET_SCHEME, Dataset
 from seedbed_server.store.values import new_id, now
 
@@ -92,11 +92,11 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
     ) -> datasets_pb2.InspectDatasetResponse:
         dataset = await self._get(request.name)
         contents = await self._rooms.catalogue.get()
-        where = await asyncio.to_thread(payload_of, dataset, self._rooms.store, self._rooms.files)
+        sources = await asyncio.to_thread(sources_of, dataset, self._rooms.store, self._rooms.files)
         found = await self._rooms.calls.call(
             "inspect",
             {
-                **where,
+                **payload_of(sources, dataset.layout),
                 "policy": self._rooms.policy.to_dict(),
                 "target": request.target,
                 "tasks": [dict(task.described) for task in contents.tasks.values()],
@@ -134,7 +134,7 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
             return await asyncio.to_thread(references.fingerprint, resolved)
         taken = await self._rooms.calls.call(
             "fingerprint",
-            {"sources": [asdict(source) for source in sources], "policy": policy.to_dict()},
+            {**payload_of(sources), "policy": policy.to_dict()},
             timeout=len(resolved) * settings.fetch_timeout + settings.call_timeout,
         )
         return Fingerprint(**taken)

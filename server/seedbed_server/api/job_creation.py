@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from seedbed.v1 import jobs_pb2
@@ -15,7 +15,7 @@ from seedbed_server.api.rooms import Rooms
 from seedbed_server.catalogue import TaskInfo
 from seedbed_server.data import references
 from seedbed_server.jobs import validation
-from seedbed_server.jobs.sources import sources_of
+from seedbed_server.jobs.sources import payload_of, sources_of
 from seedbed_server.jobs.space_check import check_space
 from seedbed_server.jobs.values import Job
 from seedbed_server.store import Dataset
@@ -109,7 +109,6 @@ def _collect(violations: list[FieldViolation], check: Callable[[], Any]) -> Any:
 async def _settled(rooms: Rooms, job: Job, dataset: Dataset) -> Job:
     """The job with target and metric as they were decided from the data."""
     sources = await asyncio.to_thread(sources_of, dataset, rooms.store, rooms.files)
-    where = {"sources": [asdict(source) for source in sources], "layout": dataset.layout}
     try:
         await asyncio.to_thread(references.resolve, sources, rooms.policy)
         found = await rooms.calls.call(
@@ -120,7 +119,7 @@ async def _settled(rooms: Rooms, job: Job, dataset: Dataset) -> Job:
                 "options": dict(job.options),
                 "metric": job.metric,
                 "search_space": {k: domain_to_dict(d) for k, d in job.search_space.items()},
-                **where,
+                **payload_of(sources, dataset.layout),
                 "policy": rooms.policy.to_dict(),
             },
             timeout=rooms.settings.call_timeout,

@@ -20,10 +20,9 @@ def sources_of(dataset: Dataset, store: Store, files: Files) -> tuple[DataSource
     return expand(dataset.sources, store, files)
 
 
-def payload_of(dataset: Dataset, store: Store, files: Files) -> dict[str, Any]:
-    """Sources and layout as msgpack carries them to a call process. Raises as `sources_of`."""
-    sources = [asdict(source) for source in sources_of(dataset, store, files)]
-    return {"sources": sources, "layout": dataset.layout}
+def payload_of(sources: Sequence[DataSource], layout: str = "") -> dict[str, Any]:
+    """Sources and layout as msgpack carries them to a call process."""
+    return {"sources": [asdict(source) for source in sources], "layout": layout}
 
 
 def expand(sources: Sequence[DataSource], store: Store, files: Files) -> tuple[DataSource, ...]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.metrics import Metric
+from seedbed_server.search.scoring import RESAMPLES, measure_of
 
-RESAMPLES = 200
 MAX_ITEMS = 2_000
 
 
@@ -22,11 +22,10 @@ def beats_by_more_than_chance(
     if count > MAX_ITEMS:
         return metric.better(metric.compute(target, outputs), metric.compute(target, than))
     sign = 1.0 if metric.higher_is_better else -1.0
+    ours, theirs = measure_of(metric, target, outputs), measure_of(metric, target, than)
 
     def difference(rows: Array) -> float:
-        chosen = target[rows]
-        score, other = metric.compute(chosen, outputs[rows]), metric.compute(chosen, than[rows])
-        return sign * (score - other)
+        return sign * (ours(rows) - theirs(rows))
 
     generator = np.random.default_rng(seed)
     resampled = [difference(generator.integers(0, count, count)) for _ in range(RESAMPLES)]

@@ -99,7 +99,8 @@ def run_job(assignment: Assignment, control: Control) -> None:
         _end_without_model(search, stop_reason, session)
     else:
         session.set_state(JobState.FINISHING)
-        session.set_findings([*findings, *_passed_over(search, search.best)])
+        if passed_over := _passed_over(search, search.best):
+            session.set_findings([*findings, *passed_over])
         _finish(search, search.best, plan, prepared, stop_reason, files, registry)
     shutil.rmtree(search.folder, ignore_errors=True)
     prepared_store.close()

@@ -52,7 +52,7 @@ def _bootstrap(
     metric: Metric, target: Array, outputs: Array, seed: int
 ) -> tuple[float, float] | None:
     generator = np.random.default_rng(seed)
-    measure = _measure(metric, target, outputs)
+    measure = measure_of(metric, target, outputs)
     scores = [measure(generator.integers(0, len(target), len(target))) for _ in range(RESAMPLES)]
     finite = np.asarray([s for s in scores if np.isfinite(s)])
     if finite.size < RESAMPLES / 2:
@@ -62,8 +62,9 @@ def _bootstrap(
     return float(low), float(high)
 
 
-def _measure(metric: Metric, target: Array, outputs: Array) -> Callable[[Array], float]:
-    """The metric on some of the rows, from sums over items where it has them."""
+def measure_of(metric: Metric, target: Array, outputs: Array) -> Callable[[Array], float]:
+    """The metric on some of the rows, each as often as it is given; from sums over items where the
+    metric has them, so that resampling is cheap."""
     finish = metric.finish
     if metric.statistics is None or finish is None:
         return lambda rows: metric.compute(target[rows], outputs[rows])
