@@ -31,8 +31,10 @@ def resolve_sources(
         return [Source(_locate(connection, data, field), split)]
     if not data:
         raise invalid(field, "is empty; give a file, a folder or a URI")
+    fields = [field] if len(data) == 1 else [f"{field}[{i}]" for i in range(len(data))]
     return [
-        Source(_locate(connection, item, f"{field}[{i}]"), split) for i, item in enumerate(data)
+        Source(_locate(connection, item, name), split)
+        for item, name in zip(data, fields, strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import seedbed
-from seedbed.cli.data_options import chosen, data_options
+from seedbed.cli.data_options import data_options
 from seedbed.cli.output import moment, note, pairs, say, say_json, short, size, table
 from seedbed.cli.progress import finding_text
 from seedbed.cli.session import Session, connection_options, json_option, pass_session
@@ -88,17 +88,12 @@ def _show_task(task: seedbed.Task) -> None:
 def inspect(
     session: Session,
     uri: tuple[str, ...],
-    test: str | None,
-    valid: str | None,
-    tables: tuple[str, ...],
-    layout: str,
-    query: str,
+    where: dict[str, Any],
     target: str | None,
 ) -> None:
     """Read data and say what it is understood to be."""
-    choice = chosen(uri, test, valid, tables, layout, query)
     with session.client() as client:
-        found = client.create_dataset(choice.data, **choice.arguments())
+        found = client.create_dataset(uri, **where)
         inspection = client.inspect(found, target)
     if session.json:
         say_json({"dataset": found.id, **asdict(inspection), "tasks": _task_ids(inspection)})

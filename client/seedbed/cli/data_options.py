@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from seedbed.errors import invalid
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def pairs_of(given: tuple[str, ...], option: str, form: str) -> list[tuple[str, str]]:
@@ -26,30 +24,24 @@ def pairs_of(given: tuple[str, ...], option: str, form: str) -> list[tuple[str, 
     return found
 
 
-@dataclass(frozen=True)
-class DataChoice:
-    """Where data is, as `Client.create_dataset` takes it."""
+def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--test`, `--valid`, `--table`, `--layout` and `--query`, which the command gets as `where`:
+    the keyword arguments of `Client.create_dataset` and `Client.train` that say the same."""
 
-    data: str | tuple[str, ...]
-    test: str | None
-    valid: str | None
-    tables: dict[str, str]
-    layout: str
-    query: str
-
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of `Client.create_dataset` and `Client.train`."""
-        return {
-            "test": self.test,
-            "valid": self.valid,
-            "tables": self.tables,
-            "layout": self.layout,
-            "query": self.query,
+    @functools.wraps(function)
+    def command(
+        *args: Any, test: str | None, valid: str | None, layout: str, query: str, **others: Any
+    ) -> Any:
+        tables = dict(pairs_of(others.pop("tables"), "--table", "ROLE=URI"))
+        where = {
+            "test": test,
+            "valid": valid,
+            "tables": tables,
+            "layout": layout,
+            "query": query,
         }
+        return function(*args, where=where, **others)
 
-
-def data_options(function: Function) -> Function:
-    """`--test`, `--valid`, `--table`, `--layout` and `--query`."""
     for option in reversed(
         (
             click.option("--test", metavar="URI", help="Data to score the final model with."),
@@ -74,24 +66,5 @@ def data_options(function: Function) -> Function:
             ),
         )
     ):
-        function = option(function)
-    return function
-
-
-def chosen(
-    data: tuple[str, ...],
-    test: str | None,
-    valid: str | None,
-    tables: tuple[str, ...],
-    layout: str,
-    query: str,
-) -> DataChoice:
-    """What the options say. Raises InvalidArgument naming `--table`."""
-    return DataChoice(
-        data[0] if len(data) == 1 else data,
-        test,
-        valid,
-        dict(pairs_of(tables, "--table", "ROLE=URI")),
-        layout,
-        query,
-    )
+        command = option(command)
+    return command

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import seedbed
-from seedbed.cli.data_options import chosen, data_options, pairs_of
+from seedbed.cli.data_options import data_options, pairs_of
 from seedbed.cli.output import (
     error_json,
     leaderboard,
@@ -66,11 +66,7 @@ def train(
     session: Session,
     task: str,
     data: tuple[str, ...],
-    test: str | None,
-    valid: str | None,
-    tables: tuple[str, ...],
-    layout: str,
-    query: str,
+    where: dict[str, Any],
     target: str | None,
     budget: str,
     metric: str | None,
@@ -85,14 +81,13 @@ def train(
     """
     options = {key: _setting(value) for key, value in pairs_of(settings, "--set", "KEY=VALUE")}
     space = dict(pairs_of(search, "--search", "NAME=DOMAIN"))
-    choice = chosen(data, test, valid, tables, layout, query)
     limits = seedbed.parse_budget(budget)
     domains = {name: seedbed.parse_domain(text, name) for name, text in space.items()}
     with session.client() as client:
         job = client.train(
             task,
-            choice.data,
-            **choice.arguments(),
+            data,
+            **where,
             target=target,
             budget=limits,
             metric=metric,

@@ -11,7 +11,6 @@ DEFAULT_PROJECT = "default"
 
 _ID = re.compile(r"[a-z][a-z0-9-]{3,62}")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_TASK = re.compile(r"[a-z][a-z0-9_]*")
 _UPLOAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _SHOWN = 80
 
