@@ -50,8 +50,9 @@ class Started:
 
 
 @contextmanager
-def started(log: Path, *arguments: str) -> Iterator[Started]:
-    """`python ARGUMENTS`, from its first line of output until the block ends."""
+def started(log: Path, *arguments: str, **environment: str) -> Iterator[Started]:
+    """`python ARGUMENTS`, from its first line of output until the block ends; `environment` is
+    added to the variables that it sees."""
     with log.open("w") as stderr:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -60,7 +61,7 @@ def started(log: Path, *arguments: str) -> Iterator[Started]:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=_environment(),
+            env={**_environment(), **environment},
         )
     try:
         assert process.stdout is not None
@@ -75,10 +76,10 @@ def started(log: Path, *arguments: str) -> Iterator[Started]:
 
 
 @contextmanager
-def server(data_dir: Path, *arguments: str) -> Iterator[Started]:
+def server(data_dir: Path, *arguments: str, **environment: str) -> Iterator[Started]:
     """A server on a free port."""
     command = "-m", "seedbed_server", "--address", "127.0.0.1:0", "--data-dir", str(data_dir)
-    with started(data_dir / "server.log", *command, *arguments) as running:
+    with started(data_dir / "server.log", *command, *arguments, **environment) as running:
         yield running
 
 

@@ -31,7 +31,14 @@ from seedbed_sdk.encoding import (
     encode_target,
 )
 from seedbed_sdk.errors import InvalidArgument
-from seedbed_sdk.mapped import FolderCache, StoredArrays, open_arrays, size_of, write_rows
+from seedbed_sdk.mapped import (
+    FolderCache,
+    StoredArrays,
+    open_arrays,
+    release_maps,
+    size_of,
+    write_rows,
+)
 from seedbed_sdk.splitters import RandomSplitter, Splitter
 from seedbed_sdk.trainer import ArrayStore, SplitArrays
 
@@ -42,6 +49,7 @@ SPLITS = ("train", "valid", "test")
 MIN_TRAIN_ITEMS = 4
 NAMED_PROBLEMS = 5
 BLOCKS = "blocks.json"
+MIN_FIT_ITEMS = 10_000
 
 
 @dataclass(frozen=True)
@@ -126,10 +134,10 @@ class DataBlock:
         }
         unlabelled = [problem.position for problem in targets["train"].problems]
         inputs = train.drop(columns=list(self.target.columns))
-        if unlabelled:
-            inputs = inputs.iloc[np.setdiff1d(np.arange(len(train)), unlabelled)]
+        rows = np.setdiff1d(np.arange(len(train)), unlabelled) if unlabelled else None
         for block in self.inputs:
-            block.fit(inputs)
+            block.fit(_to_fit_on(inputs, rows, block.max_fit_cells))
+            release_maps()
         return {
             split: self._encode(split, items, targets[split], place)
             for split, items in self.items.items()
@@ -167,7 +175,8 @@ class DataBlock:
                 f"at least {MIN_TRAIN_ITEMS} are needed",
                 reason="TOO_FEW_ITEMS",
             )
-        items = self.items["train"]
+        # The others are not taken along: of a table in files they would come into memory.
+        items = self.items["train"][list(dict.fromkeys(self.splitter.columns.values()))]
         if len(whole.kept) < len(items):
             items = items.iloc[whole.kept]
         groups = self.target.stratify(whole.target)
@@ -222,6 +231,16 @@ class DataBlock:
             inputs=[_known(known, s["type"]).from_state(s) for s in state["inputs"]],
             target=_known(known, state["target"]["type"]).from_state(state["target"]),
         )
+
+
+def _to_fit_on(items: pd.DataFrame, rows: Array | None, max_cells: int) -> pd.DataFrame:
+    """The items at the positions `rows` (None: all), as many as `InputBlock.max_fit_cells` says."""
+    count = len(items) if rows is None else len(rows)
+    most = max(MIN_FIT_ITEMS, max_cells // max(1, len(items.columns)))
+    if max_cells and count > most:
+        drawn = np.sort(np.random.default_rng(0).choice(count, most, replace=False))
+        rows = drawn if rows is None else rows[drawn]
+    return items if rows is None else items.iloc[rows]
 
 
 def name_problems(problems: Sequence[ItemProblem]) -> str:

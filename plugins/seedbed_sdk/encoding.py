@@ -16,6 +16,7 @@ from seedbed_sdk.mapped import (
     CHUNK_BYTES,
     ArrayWriter,
     open_arrays,
+    release_maps,
     size_of,
     write_arrays,
     write_rows,
@@ -190,6 +191,7 @@ def _in_chunks(
             for problem in result.problems
         ]
         yield part, arrays, problems
+        release_maps()
         start = part.stop
         if start >= len(items):
             return

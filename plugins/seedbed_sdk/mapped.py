@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from seedbed_sdk.errors import ResourceExhausted
 
 CHUNK_BYTES = 64 * 2**20
 SUFFIX = ".npy"
+
+_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 class FolderCache(Protocol):
@@ -125,6 +128,30 @@ def release(array: Array) -> None:
             array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
+def map_file(path: Path) -> mmap.mmap:
+    """A file as memory that is read from it when it is looked at. `release_maps` knows of it."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _maps.add(mapped)
+    return mapped
+
+
+def map_array(path: Path) -> Array:
+    """The array of a .npy file, mapped as by `map_file`."""
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(mapped := getattr(array, "_mmap", None), mmap.mmap):
+        _maps.add(mapped)
+    return array
+
+
+def release_maps() -> None:
+    """Gives back the memory that holds pages of files that `map_file` and `map_array` mapped; what
+    is looked at again is read again."""
+    for mapped in list(_maps):
+        with suppress(OSError, ValueError):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
 def size_of(arrays: Mapping[str, Array]) -> int:
     """Bytes of all arrays."""
     return sum(array.nbytes for array in arrays.values())
@@ -168,5 +195,7 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _open(path: Path, *, fits: bool) -> Array:
-    mapped: Array = np.load(path, mmap_mode="c" if fits else "r", allow_pickle=False)
-    return np.asarray(mapped) if fits else mapped
+    if not fits:
+        return map_array(path)
+    mapped: Array = np.load(path, mmap_mode="c", allow_pickle=False)
+    return np.asarray(mapped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class BoostingTrainer:
         wanted = int(self.parameters["epochs"])
         rounds = int(max(1, min(wanted, run.samples_left() / len(train))))
         every = max(1, rounds // REPORTS)
-        valid = self._matrix(data.valid.inputs)
+        valid = _Rows(data.valid.inputs)[:]
         true = self._targets(data.valid.target)
         raw = [np.zeros((len(data.valid), _width(part))) for part in self.parts]
         kept, done, reported, worse, least = False, 0, 0, 0, np.inf
@@ -110,8 +110,16 @@ class BoostingTrainer:
 
     def predict(self, inputs: Arrays) -> Array:
         assert self.boosters, "fit or load comes first"
-        matrix = self._matrix(inputs)
-        raw = [self._raw(booster, matrix, 0, self.rounds) for booster in self.boosters]
+        rows = _Rows(inputs)
+        raw = [
+            np.concatenate(
+                [
+                    self._raw(booster, rows[start : start + rows.batch_size], 0, self.rounds)
+                    for start in range(0, max(len(rows), 1), rows.batch_size)
+                ]
+            )
+            for booster in self.boosters
+        ]
         return self._join([_activate(*pair) for pair in zip(self.parts, raw, strict=True)])
 
     def save(self, folder: Path) -> None:
@@ -157,11 +165,11 @@ class BoostingTrainer:
     def _datasets(self, train: SplitArrays) -> list[lightgbm.Dataset]:
         import lightgbm
 
-        matrix = self._matrix(train.inputs)
+        lightgbm.Sequence.register(_Rows)
         datasets: list[lightgbm.Dataset] = []
         for target in self._targets(train.target):
             dataset = lightgbm.Dataset(
-                matrix,
+                cast("lightgbm.Sequence", _Rows(train.inputs)),
                 label=target,
                 categorical_feature=self._categorical(),
                 reference=datasets[0] if datasets else None,
@@ -173,12 +181,6 @@ class BoostingTrainer:
     def _categorical(self) -> list[int]:
         first = len(self.block.numeric)
         return list(range(first, first + len(self.block.categorical)))
-
-    @staticmethod
-    def _matrix(inputs: Arrays) -> Array:
-        """float32 [N, F + K]: numbers, then codes of categories."""
-        parts = (inputs["numeric"], inputs["categorical"])
-        return np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
 
     def _raw(self, booster: lightgbm.Booster, matrix: Array, start: int, rounds: int) -> Array:
         """Raw scores of some of the rounds, float64 [N, width]."""
@@ -201,6 +203,23 @@ class BoostingTrainer:
             return self.target.join(outputs)
         (only,) = outputs
         return only
+
+
+class _Rows:
+    """The items as `lightgbm.Sequence` wants them, so that no more than a batch of them has to be
+    in memory: float64 [N, F + K], numbers, then codes of categories."""
+
+    batch_size = 65_536
+
+    def __init__(self, inputs: Arrays) -> None:
+        self.numeric, self.categorical = inputs["numeric"], inputs["categorical"]
+
+    def __len__(self) -> int:
+        return len(self.numeric)
+
+    def __getitem__(self, rows: int | slice) -> Array:
+        parts = (self.numeric[rows], self.categorical[rows])
+        return np.concatenate(parts, axis=-1, dtype=np.float64)
 
 
 def _objective(part: TargetBlock) -> dict[str, Any]:

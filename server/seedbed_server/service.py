@@ -154,6 +154,9 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
         allow_private_addresses=settings.allow_private_addresses,
         remote_cache=files.cache / "remote",
         max_remote_cache_bytes=settings.max_remote_cache_bytes,
+        prepared=files.prepared,
+        prepared_limit_bytes=settings.prepared_limit_bytes,
+        memory_limit_bytes=settings.memory_limit_bytes,
         fetch_seconds=settings.fetch_timeout,
     )
     calls = CallPool({**CALLS, **settings.calls}, threads=cpu_count())
@@ -170,8 +173,6 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
             files,
             driver=settings.driver,
             policy=policy,
-            prepared_limit_bytes=settings.prepared_limit_bytes,
-            memory_limit_bytes=settings.memory_limit_bytes,
             notify=watching.notify,
         ),
         watching=watching,

@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     memory_limit_bytes: int = Field(
         2 * 2**30,
         ge=1,
-        description="Largest prepared data that a job holds in memory; larger data stays in files.",
+        description="Largest table, and largest prepared data, that a job holds in memory; what is "
+        "larger stays in files.",
     )
     call_timeout: float = Field(
         120.0, gt=0, description="Seconds that reading or checking a dataset may take."

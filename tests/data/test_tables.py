@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.readers import Reader
-from seedbed_server.data.delimited import DELIMITERS, MISSING
+from seedbed_server.data.delimited import MISSING
+from seedbed_server.data.dialects import DELIMITERS
 from seedbed_server.data.references import Policy
 from seedbed_server.data.tables import is_table, read_table
 

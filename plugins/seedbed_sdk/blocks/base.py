@@ -139,9 +139,14 @@ class InputBlock(Block):
     `becomes` is the type that it is also encoded as, so that the architectures for that type may be
     used too: sounds become pictures. A block that becomes `image` puts out an array `image`, uint8
     [N, H, W, C] with C 1 or 3. `natural` is False where such pictures are no photographs, and
-    mirroring, cropping or colouring them differently would change what they show."""
+    mirroring, cropping or colouring them differently would change what they show.
+
+    `max_fit_cells` is how many values (rows times columns) of the training items are enough to fit
+    on: of more, rows are drawn at random, the same each time. 0 is all of them, for a block that
+    has to see each, as one that numbers users has."""
 
     becomes: ClassVar[str] = ""
+    max_fit_cells: ClassVar[int] = 0
     natural: bool = True
     ignored: Mapping[str, str] = MappingProxyType({})
 

@@ -42,6 +42,7 @@ class TabularBlock(InputBlock):
 
     type: ClassVar[str] = "tabular"
     version: ClassVar[int] = 2
+    max_fit_cells: ClassVar[int] = 20_000_000
 
     def __init__(self, columns: Mapping[str, str] | None = None) -> None:
         self.requested = dict(columns) if columns is not None else None

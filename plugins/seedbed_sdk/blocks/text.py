@@ -45,6 +45,7 @@ class TextBlock(InputBlock):
     """
 
     type: ClassVar[str] = "text"
+    max_fit_cells: ClassVar[int] = 1_000_000
 
     def __init__(self, columns: Sequence[str] = ("text",), max_bytes: int = 0) -> None:
         self.names = tuple(columns)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -18,172 +16,112 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from seedbed_server.data.content import Content
-from seedbed_server.data.encodings import Encoding, Utf8Stream, find_encoding, utf8_pieces
-from seedbed_server.data.frames import BadTable, check_columns, to_frame
+from seedbed_server.data.dialects import (
+    DELIMITER_NAMES,
+    HEADER_BYTES,
+    Text,
+    check_header,
+    checked_size,
+    find_delimiter,
+    is_spaced,
+    sample_of,
+)
+from seedbed_server.data.encodings import Utf8Stream, find_encoding
+from seedbed_server.data.frames import BadTable, clean_names, to_frame
 
 # What counts as a missing value, with or without quotes. `?` is how the UCI repository writes it.
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None", "?")
-DELIMITERS = (",", ";", "\t", "|")
 
-_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_SAMPLE_CHARS = 65_536
-_SAMPLE_ROWS = 50
-_HEADER_BYTES = 8 * 2**20
+MEANINGS: Mapping[str, Any] = MappingProxyType(
+    {
+        "null_values": list(MISSING),
+        "strings_can_be_null": True,
+        "true_values": ["true", "True", "TRUE"],
+        "false_values": ["false", "False", "FALSE"],
+    }
+)
+"""What values mean, as Arrow's options of conversion."""
+
+ReadOptions = Mapping[str, Any]
+ConvertOptions = Mapping[str, Any]
+
 # A row must fit into a block; most do into the first.
 _BLOCK_BYTES = (8 * 2**20, 32 * 2**20)
 _LONGEST_LINE_CHARS = 2**20
 
 
-def read_delimited(
-    content: Content, *, tabs: bool, max_columns: int, max_cells: int
-) -> pd.DataFrame:
-    """The table in a delimited text file. `tabs` says that the file's name speaks of tabs.
+@dataclass(frozen=True, slots=True)
+class Delimited:
+    """A table in a delimited text file, whose dialect is known. `spaced` says that a space follows
+    each delimiter; `size` is what the table takes in memory, roughly, in bytes.
 
     Values in `MISSING` are missing; spaces around names, and after each delimiter, are not part of
     them. Numbers, true/false and ISO dates and times are recognised; in a file with semicolons
-    1,5 is a number. Text that is not UTF-8 is read as what it looks like. The frame's attribute
-    `read_as` says what was found out: `delimiter` and `encoding`. Raises BadTable.
+    1,5 is a number. Text that is not UTF-8 is read as what it looks like.
     """
-    text = _Text(content, find_encoding(content))
-    head = text.head(_HEADER_BYTES)
-    sample = _sample(head)
-    delimiter = _delimiter(sample, tabs)
-    _check_header(head, delimiter, max_columns)
-    _check_size(text, delimiter, max_cells)
-    table = _parse(text, delimiter)
-    names = [name.strip() for name in table.column_names]
-    check_columns(names, max_columns)
-    if not table.num_rows:
-        raise BadTable(f"has a header with {len(names)} columns and no rows below it")
-    table = table.rename_columns([n or f"Unnamed: {i}" for i, n in enumerate(names)])
-    frame = to_frame(_tidy(table, delimiter, _is_spaced(sample, delimiter)))
-    frame.attrs["read_as"] = {
-        "delimiter": _NAMES[delimiter],
-        "encoding": text.encoding.shown,
-    }
-    return frame
+
+    text: Text
+    delimiter: str
+    spaced: bool
+    max_columns: int
+    size: int
+
+    @property
+    def read_as(self) -> dict[str, str]:
+        """What was found out, as `delimiter` and `encoding`."""
+        return {"delimiter": DELIMITER_NAMES[self.delimiter], "encoding": self.text.encoding.shown}
+
+    def read(self) -> pd.DataFrame:
+        """The whole table. Raises BadTable."""
+        table = self._parse()
+        table = table.rename_columns(clean_names(table.column_names, self.max_columns))
+        if not table.num_rows:
+            raise no_rows(table.num_columns)
+        return to_frame(self.tidied(table))
+
+    def tidied(self, table: Any) -> Any:
+        """An Arrow table of some columns, as they were parsed, with the values that they mean."""
+        return _tidy(table, self.delimiter, self.spaced)
+
+    def parse(self, reader: Callable[..., Any], read: ReadOptions, convert: ConvertOptions) -> Any:
+        """What Arrow's `reader` of CSV makes of the text, and of the options. Raises BadTable, and
+        ArrowInvalid for a value that is not of the type that the options say."""
+        return _arrow_read(self.text, self.delimiter, reader, read, convert)
+
+    def _parse(self) -> Any:
+        first = self.parse(pa.csv.read_csv, {}, {})
+        # A time of day has no type of its own here; as text it stays the way it was written.
+        times = {f.name: pa.string() for f in first.schema if pa.types.is_time(f.type)}
+        unique = len(set(first.column_names)) == len(first.column_names)
+        if not times or not unique:
+            return first
+        return self.parse(pa.csv.read_csv, {}, {"column_types": times})
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A text, read anew as UTF-8 as often as it takes."""
-
-    content: Content
-    encoding: Encoding
-
-    def pieces(self) -> Iterator[bytes]:
-        return utf8_pieces(self.content, self.encoding)
-
-    def head(self, size: int) -> bytes:
-        """The first bytes, at least `size` where there are so many."""
-        found = b""
-        for piece in self.pieces():
-            found += piece
-            if len(found) >= size:
-                break
-        return found
-
-    @contextmanager
-    def opened(self) -> Iterator[Any]:
-        """A file that Arrow reads, its own where that will do."""
-        if self.encoding.codec == "utf-8":
-            with self.content.opened() as stream:
-                yield stream
-        else:
-            with Utf8Stream(self.content, self.encoding) as stream:
-                yield stream
-
-    def count(self, byte: bytes) -> int:
-        return sum(piece.count(byte) for piece in self.pieces())
+def open_delimited(content: Content, *, tabs: bool, max_columns: int, max_cells: int) -> Delimited:
+    """Finds out how the table is written. `tabs` says that the file's name speaks of tabs. Raises
+    BadTable."""
+    text = Text(content, find_encoding(content))
+    head = text.head(HEADER_BYTES)
+    sample = sample_of(head)
+    delimiter = find_delimiter(sample, tabs)
+    check_header(head, delimiter, max_columns)
+    size = checked_size(text, delimiter, max_cells)
+    return Delimited(text, delimiter, is_spaced(sample, delimiter), max_columns, size)
 
 
-def _sample(head: bytes) -> str:
-    """The first lines, without one that is cut off."""
-    sample = head[:_SAMPLE_CHARS]
-    if len(sample) < len(head):
-        sample = sample[: max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1] or sample
-    return sample.decode("utf-8", errors="ignore")
+def no_rows(columns: int) -> BadTable:
+    """The error of a table that is a header alone."""
+    return BadTable(f"has a header with {columns} columns and no rows below it")
 
 
-def _rows(text: str, delimiter: str) -> list[list[str]]:
-    rows: list[list[str]] = []
-    try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            if row:
-                rows.append(row)
-            if len(rows) == _SAMPLE_ROWS:
-                break
-    except csv.Error:
-        pass  # A field longer than the sample: what was read so far decides.
-    return rows
-
-
-def _delimiter(head: str, tabs: bool) -> str:
-    """The one that gives the most rows the header's number of fields, and then the most fields; or
-    the tab where it is expected and gives half of them that number."""
-
-    def fit(delimiter: str) -> tuple[float, int]:
-        rows = _rows(head, delimiter)
-        if not rows or len(rows[0]) < 2:
-            return (0.0, 0)
-        alike = Counter(map(len, rows))[len(rows[0])] / len(rows)
-        return (round(alike, 1), len(rows[0]))
-
-    if tabs and fit("\t")[0] >= 0.5:
-        return "\t"
-    return max(DELIMITERS, key=fit)
-
-
-def _is_spaced(head: str, delimiter: str) -> bool:
-    rows = _rows(head, delimiter)[1:]
-    fields = [field for row in rows for field in row[1:]]
-    return bool(fields) and all(field.startswith(" ") for field in fields)
-
-
-def _check_header(head: bytes, delimiter: str, max_columns: int) -> None:
-    record = _first_record(head)
-    if len(record) >= _HEADER_BYTES:
-        raise BadTable(
-            f"has no line break in its first {_HEADER_BYTES:,} bytes; a table has a line with the "
-            "names of its columns, and one for each row"
-        )
-    columns = re.sub(rb'"[^"]*"', b"", record).count(delimiter.encode()) + 1
-    if columns > max_columns:
-        raise BadTable(f"has {columns:,} columns; at most {max_columns:,} are read")
-
-
-def _check_size(text: _Text, delimiter: str, max_cells: int) -> None:
-    cells = blanks = size = 0
-    for piece in text.pieces():
-        cells += piece.count(delimiter.encode()) + piece.count(b"\n") + piece.count(b"\r")
-        size += len(piece)
-        blanks += piece.isspace() and len(piece)
-        if cells > max_cells:
-            raise BadTable(f"has more than {max_cells:,} values, which are the most that are read")
-    if blanks == size:
-        raise BadTable(f"is empty ({size} bytes of blanks)")
-
-
-def _first_record(text: bytes) -> bytes:
-    """The header, which ends at the first line break outside quotes."""
-    quotes = start = 0
-    for match in re.finditer(rb"[\r\n]", text):
-        quotes += text.count(b'"', start, match.start())
-        start = match.end()
-        if quotes % 2 == 0 and match.start() > 0:
-            return text[: match.start()]
-    return text
-
-
-def _parse(text: _Text, delimiter: str) -> Any:
-    first = _arrow_read(text, delimiter, {})
-    # A time of day has no type of its own here; as text it stays the way it was written.
-    times = {f.name: pa.string() for f in first.schema if pa.types.is_time(f.type)}
-    unique = len(set(first.column_names)) == len(first.column_names)
-    return _arrow_read(text, delimiter, times) if times and unique else first
-
-
-def _arrow_read(text: _Text, delimiter: str, types: dict[str, Any]) -> Any:
+def _arrow_read(
+    text: Text,
+    delimiter: str,
+    reader: Callable[..., Any],
+    read: ReadOptions,
+    convert: ConvertOptions,
+) -> Any:
     ragged: list[Any] = []
 
     def note(row: Any) -> str:
@@ -193,23 +131,22 @@ def _arrow_read(text: _Text, delimiter: str, types: dict[str, Any]) -> Any:
     for block in _BLOCK_BYTES:
         try:
             with text.opened() as stream:
-                return pa.csv.read_csv(
+                return reader(
                     stream,
-                    read_options=pa.csv.ReadOptions(block_size=block),
+                    read_options=pa.csv.ReadOptions(block_size=block, **read),
                     parse_options=pa.csv.ParseOptions(
                         delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
                     ),
                     convert_options=pa.csv.ConvertOptions(
-                        null_values=list(MISSING),
-                        strings_can_be_null=True,
-                        true_values=["true", "True", "TRUE"],
-                        false_values=["false", "False", "FALSE"],
-                        column_types=types,
+                        **MEANINGS,
+                        **convert,
                     ),
                 )
         except pa.ArrowInvalid as error:
             if ragged:
                 raise _ragged(text, delimiter, ragged[0]) from error
+            if is_wrong_value(error):
+                raise
             if "straddl" not in str(error):
                 if text.count(b'"') % 2:
                     raise _open_quote(text, delimiter) from error
@@ -219,7 +156,12 @@ def _arrow_read(text: _Text, delimiter: str, types: dict[str, Any]) -> Any:
     raise BadTable(f"has a row of more than {_BLOCK_BYTES[-1]:,} bytes; is it a table?")
 
 
-def _ragged(text: _Text, delimiter: str, row: Any) -> BadTable:
+def is_wrong_value(error: pa.ArrowInvalid) -> bool:
+    """Whether Arrow says that a value is not of the type of its column."""
+    return "invalid value" in str(error)
+
+
+def _ragged(text: Text, delimiter: str, row: Any) -> BadTable:
     expected, found, where = row.expected_columns, row.actual_columns, "a row"
     for line, fields in _numbered(text, delimiter):
         if fields and len(fields) != expected:
@@ -228,11 +170,11 @@ def _ragged(text: _Text, delimiter: str, row: Any) -> BadTable:
     unclosed = "; a quote in it may not be closed" if text.count(b'"') % 2 else ""
     return BadTable(
         f"has {_count(found)} in {where} where the header has {expected} (the delimiter is the "
-        f"{_NAMES[delimiter]}); quote values that contain it, or mend the row{unclosed}"
+        f"{DELIMITER_NAMES[delimiter]}); quote values that contain it, or mend the row{unclosed}"
     )
 
 
-def _open_quote(text: _Text, delimiter: str) -> BadTable:
+def _open_quote(text: Text, delimiter: str) -> BadTable:
     line = 1
     for line, _ in _numbered(text, delimiter):  # noqa: B007 - the last one is wanted
         pass
@@ -243,7 +185,7 @@ def _count(fields: int) -> str:
     return "1 field" if fields == 1 else f"{fields} fields"
 
 
-def _numbered(text: _Text, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _numbered(text: Text, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     with Utf8Stream(text.content, text.encoding) as raw:
         file = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", newline="")
         # A line may be as long as the file, and need not be in memory as a whole.

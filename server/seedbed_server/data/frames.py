@@ -28,6 +28,14 @@ def check_columns(names: Sequence[str], max_columns: int) -> None:
         raise BadTable(f"has several columns named {named}{more}; rename all but one")
 
 
+def clean_names(names: Sequence[object], max_columns: int) -> list[str]:
+    """Names of columns without spaces around; one that is blank is called by its place, as pandas
+    does. Raises BadTable as `check_columns` does."""
+    stripped = [str(name).strip() for name in names]
+    check_columns(stripped, max_columns)
+    return [name or f"Unnamed: {i}" for i, name in enumerate(stripped)]
+
+
 def check_bytes(size: int, most: int) -> None:
     """Refuses a table that takes more than `most` bytes."""
     if size > most:

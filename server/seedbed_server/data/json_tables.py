@@ -10,7 +10,13 @@ import pandas as pd
 
 from seedbed_server.data.content import Content
 from seedbed_server.data.encodings import find_encoding, utf8_pieces
-from seedbed_server.data.frames import BYTES_PER_CELL, BadTable, check_bytes, check_columns
+from seedbed_server.data.frames import (
+    BYTES_PER_CELL,
+    BadTable,
+    check_bytes,
+    check_columns,
+    clean_names,
+)
 from seedbed_server.data.sources import Policy
 
 _LONGEST_LINE_BYTES = 32 * 2**20
@@ -113,12 +119,12 @@ def _framed(objects: Iterable[Mapping[str, Any]], policy: Policy) -> pd.DataFram
         rows.append(row)
         if len(rows) % 1000 == 0:
             check_bytes(len(rows) * len(names) * BYTES_PER_CELL, policy.max_table_bytes)
-    check_columns([name.strip() for name in names], policy.max_columns)
+    clean = clean_names(list(names), policy.max_columns)
     check_bytes(len(rows) * len(names) * BYTES_PER_CELL, policy.max_table_bytes)
     if not rows:
         raise BadTable("has no rows: its list is empty")
     if not names:
         raise BadTable("has no columns: its objects are empty")
     frame = pd.DataFrame.from_records(rows, columns=list(names))
-    frame.columns = pd.Index([name.strip() for name in names])
+    frame.columns = pd.Index(clean)
     return frame

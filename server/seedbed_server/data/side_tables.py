@@ -10,6 +10,7 @@ import pandas as pd
 
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data.guesses import ITEMS, USERS, Guess, column_called
+from seedbed_server.data.large_tables import put_below
 from seedbed_server.data.references import ResolvedSource
 
 SIDE_ROLES = ("items", "users", "legend")
@@ -190,4 +191,4 @@ def _concatenated(tables: Sequence[Table]) -> pd.DataFrame:
             )
     if not others:
         return first.frame
-    return pd.concat([table.frame for table in tables], ignore_index=True)
+    return put_below([table.frame for table in tables], first.source.policy)

@@ -47,6 +47,10 @@ class Policy:
     times its packed size a file of more than `ratio_from_bytes` may have. `max_rows` is for the
     answer of a database.
 
+    A table of more than `memory_limit_bytes` is not held in memory but kept as a file a column in
+    the folder `prepared`, which holds at most `prepared_limit_bytes` (0: as `PreparedStore` says);
+    without that folder such tables are refused.
+
     Remote data is kept in the folder `remote_cache`; what was not used for a day leaves it where it
     holds more than `max_remote_cache_bytes`. A fetch takes at most `fetch_seconds`.
     `allow_private_addresses` lets URIs name hosts that are not on the public internet.
@@ -60,11 +64,14 @@ class Policy:
     allowed_schemes: tuple[str, ...] = SCHEMES
     allow_private_addresses: bool = False
     remote_cache: Path | None = None
+    prepared: Path | None = None
+    prepared_limit_bytes: int = 0
+    memory_limit_bytes: int = 2 * _GIB
     max_remote_cache_bytes: int = 50 * 10**9
     fetch_seconds: float = 600.0
     max_files: int = 500_000
     max_item_bytes: int = _GIB // 4
-    max_table_bytes: int = 2 * _GIB
+    max_table_bytes: int = 50 * 10**9
     max_columns: int = 10_000
     max_rows: int = 50_000_000
     max_unpacked_bytes: int = 50 * 10**9
@@ -78,6 +85,11 @@ class Policy:
         """All folders that may be read, with links in them resolved."""
         return tuple(root.resolve() for root in (*self.allowed_roots, self.uploads))
 
+    @property
+    def max_held_table_bytes(self) -> int:
+        """The largest table that is held in memory as a whole."""
+        return min(self.max_table_bytes, self.memory_limit_bytes)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data, without the readers."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "readers"}
@@ -86,22 +98,25 @@ class Policy:
             "allowed_roots": [str(root) for root in self.allowed_roots],
             "allowed_schemes": list(self.allowed_schemes),
             "uploads": str(self.uploads),
-            "remote_cache": None if self.remote_cache is None else str(self.remote_cache),
+            **{name: None if path is None else str(path) for name, path in self._folders()},
         }
+
+    def _folders(self) -> tuple[tuple[str, Path | None], ...]:
+        return ("remote_cache", self.remote_cache), ("prepared", self.prepared)
 
     @classmethod
     def from_dict(
         cls, data: Mapping[str, Any], readers: Mapping[str, Reader] | None = None
     ) -> Policy:
         """The policy that `to_dict` was called on, with the readers of this process."""
-        cache = data["remote_cache"]
+        folders = {name: data[name] for name in ("remote_cache", "prepared")}
         return cls(
             **{
                 **data,
                 "allowed_roots": tuple(Path(root) for root in data["allowed_roots"]),
                 "allowed_schemes": tuple(data["allowed_schemes"]),
                 "uploads": Path(data["uploads"]),
-                "remote_cache": None if cache is None else Path(cache),
+                **{name: None if at is None else Path(at) for name, at in folders.items()},
                 "readers": readers or {},
             }
         )

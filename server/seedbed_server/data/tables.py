@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Container
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.ipc
-import pyarrow.parquet
 
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.readers import Reader
+from seedbed_server.data.columnar import arrow_columns, finished, read_arrow, read_parquet
 from seedbed_server.data.content import PACKINGS, Content
-from seedbed_server.data.delimited import read_delimited
-from seedbed_server.data.frames import (
-    BYTES_PER_CELL,
-    BadTable,
-    check_bytes,
-    check_columns,
-    to_frame,
-)
+from seedbed_server.data.delimited import open_delimited
+from seedbed_server.data.delimited_stream import write_arrow
+from seedbed_server.data.frames import BYTES_PER_CELL, BadTable, to_frame
 from seedbed_server.data.json_tables import read_json, read_json_lines
+from seedbed_server.data.large_tables import (
+    KEPT_AS,
+    Columns,
+    is_large,
+    kept,
+    key_of_bytes,
+    key_of_file,
+)
 from seedbed_server.data.sources import Policy
 
 FORMATS = {
@@ -47,7 +48,6 @@ _PACKED = ("delimited", "jsonl", "json")
 _WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 PICKLES = (".pkl", ".pickle", ".joblib", ".p", ".dill", ".pt", ".pth", ".npy", ".npz")
 
-_INDEX = r"^__index_level_\d+__$"
 _PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 
@@ -65,23 +65,29 @@ def is_table(name: str, readers: Container[str] = ()) -> bool:
 
 def read_table(source: Path | bytes, *, name: str, field: str, policy: Policy) -> pd.DataFrame:
     """Reads a table file, given as its path or its contents; `name` says the format by its ending,
-    and by a `.gz` or `.zst` behind that of a text format that it is packed.
+    and by a `.gz` or `.zst` behind that of a text format that it is packed. One that is larger than
+    the policy's memory limit is read once into files, which the frame's values then lie in.
 
-    The frame's rows are numbered from 0 and its columns are text without spaces around. Raises
+    The frame's rows are numbered from 0 and its columns are text without spaces around. Its
+    attribute `read_as` says of delimited text what its `delimiter` and `encoding` are. Raises
     InvalidArgument with `field`, naming the file: unknown or refused format, empty, no rows, ragged
     rows, columns of the same name, more columns or bytes than the policy allows, of mixed or no
     known encoding, binary, truncated.
     """
     try:
-        return _read(Content(source, name, policy))
+        key = key_of_bytes(source) if isinstance(source, bytes) else key_of_file(source)
+        key = f"{key} {name}"
+        frame = _read(Content(source, name, policy), key)
     except BadTable as error:
         raise InvalidArgument(field, f"{name} {error}", reason="BAD_TABLE") from error
     except OSError as error:
         why = error.strerror or error
         raise InvalidArgument(field, f"{name} cannot be read: {why}", reason="BAD_TABLE") from error
+    frame.attrs[KEPT_AS] = key
+    return frame
 
 
-def _read(content: Content) -> pd.DataFrame:
+def _read(content: Content, key: str) -> pd.DataFrame:
     policy = content.policy
     suffix = PurePosixPath(content.inner_name.lower()).suffix
     size = content.stored_bytes
@@ -112,24 +118,48 @@ def _read(content: Content) -> pd.DataFrame:
         raise BadTable("is empty (0 bytes)")
     if size > policy.max_table_bytes:
         raise BadTable(f"has {size:,} bytes; tables of at most {policy.max_table_bytes:,} are read")
-    if format_name is None:
-        assert reader is not None
-        return _read_with(reader, content)
+    if format_name == "delimited":
+        return _read_delimited(content, key, tabs=suffix in (".tsv", ".tab"))
     if format_name == "parquet":
-        return _read_parquet(content.source, policy)
+        return read_parquet(content.source, policy, key)
     if format_name == "arrow":
-        return _read_arrow(content.source, policy)
+        return read_arrow(content.source, policy, key)
+    # The others are held in memory as a whole.
+    most = policy.max_held_table_bytes
+    if size > most:
+        raise BadTable(
+            f"has {size:,} bytes; of this format tables of at most {most:,} are read; save it as "
+            "Parquet or CSV"
+        )
+    content = replace(content, policy=replace(policy, max_table_bytes=most))
     if format_name == "jsonl":
         return read_json_lines(content)
     if format_name == "json":
         return read_json(content)
-    return read_delimited(
+    assert reader is not None
+    return _read_with(reader, content)
+
+
+def _read_delimited(content: Content, key: str, *, tabs: bool) -> pd.DataFrame:
+    policy = content.policy
+    table = open_delimited(
         content,
-        tabs=suffix in (".tsv", ".tab"),
+        tabs=tabs,
         max_columns=policy.max_columns,
         # A file may grow to twice the size it may have.
         max_cells=2 * policy.max_table_bytes // BYTES_PER_CELL,
     )
+
+    def columns(folder: Path) -> Columns:
+        target = folder / "rows.arrow"
+        names = write_arrow(table, target)
+        for name, column in arrow_columns(target):
+            tidied = table.tidied(pa.table({name: column}))
+            yield names[int(name)], to_frame(tidied)[name]
+
+    frame = kept(policy, key, columns) if is_large(table.size, policy) else table.read()
+    frame.attrs["read_as"] = table.read_as
+    return frame
 
 
 def _stored_head(content: Content) -> bytes:
@@ -155,91 +185,4 @@ def _read_with(reader: Reader, content: Content) -> pd.DataFrame:
         except Exception as error:
             why = str(error) or type(error).__name__
             raise BadTable(f"cannot be read by its plugin: {why}") from error
-    return _finish(pa.Table.from_pandas(frame, preserve_index=False))
-
-
-def _opened(source: Path | bytes) -> Any:
-    return pa.BufferReader(source) if isinstance(source, bytes) else pa.memory_map(str(source))
-
-
-def _read_parquet(source: Path | bytes, policy: Policy) -> pd.DataFrame:
-    try:
-        with _opened(source) as opened:
-            file = pa.parquet.ParquetFile(opened)
-            schema = file.schema_arrow
-            _check_shape(schema, file.metadata.num_rows, policy)
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-            check_bytes(sum(group.total_byte_size for group in groups), policy.max_table_bytes)
-            # Repeated text is stored once; as a dictionary it stays so until its size is known.
-            texts = [f.name for f in schema if _is_text(f.type)]
-            file = pa.parquet.ParquetFile(
-                opened, read_dictionary=texts, page_checksum_verification=True
-            )
-            return _finish(_unfold(file.read(), schema, policy))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(error, "Parquet") from error
-
-
-def _read_arrow(source: Path | bytes, policy: Policy) -> pd.DataFrame:
-    try:
-        with _opened(source) as opened:
-            try:
-                file = pa.ipc.open_file(opened)
-                batches = map(file.get_batch, range(file.num_record_batches))
-            except pa.ArrowInvalid:
-                opened.seek(0)
-                file = pa.ipc.open_stream(opened)
-                batches = iter(file)
-            _check_shape(file.schema, 0, policy)
-            held: list[Any] = []
-            rows = size = 0
-            for batch in batches:
-                batch.validate(full=True)
-                held.append(batch)
-                rows += batch.num_rows
-                size += batch.nbytes
-                _check_shape(file.schema, rows, policy)
-                check_bytes(size, policy.max_table_bytes)
-            return _finish(pa.Table.from_batches(held, file.schema))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(error, "Arrow") from error
-
-
-def _damaged(error: Exception, format_name: str) -> BadTable:
-    text = str(error).split("\n")[0][:300]
-    return BadTable(f"cannot be read as {format_name} ({text}); is it complete?")
-
-
-def _check_shape(schema: Any, rows: int, policy: Policy) -> None:
-    check_columns([str(name).strip() for name in schema.names], policy.max_columns)
-    check_bytes(rows * len(schema.names) * BYTES_PER_CELL, policy.max_table_bytes)
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _unfold(table: Any, schema: Any, policy: Policy) -> Any:
-    """Text columns from their dictionaries, once it is known that they fit."""
-    size = 0
-    for i, field in enumerate(schema):
-        column = table.column(i)
-        if not (_is_text(field.type) and pa.types.is_dictionary(column.type)):
-            continue
-        for chunk in column.chunks:
-            lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
-            size += pc.sum(lengths).as_py() or 0
-        check_bytes(size, policy.max_table_bytes)
-        table = table.set_column(i, field, pc.cast(column, field.type))
-    return table
-
-
-def _finish(table: Any) -> pd.DataFrame:
-    if not table.num_rows:
-        raise BadTable(f"has {table.num_columns} columns and no rows")
-    frame = to_frame(table)
-    frame = frame.loc[:, ~frame.columns.astype(str).str.match(_INDEX)]
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
-    if not len(frame.columns):
-        raise BadTable("has no columns")
-    return frame
+    return finished(to_frame(pa.Table.from_pandas(frame, preserve_index=False)))

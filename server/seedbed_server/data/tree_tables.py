@@ -57,8 +57,8 @@ def tables_in(tree: Tree, policy: Policy, *, skip_bad: bool = False) -> list[Tab
         name = f"{tree.name}/{entry.path}"
         field = tree.source.field
         try:
-            data = entry.read(policy.max_table_bytes)
-            frame = read_table(data, name=name, field=field, policy=policy)
+            source = entry.file or entry.read(policy.max_held_table_bytes)
+            frame = read_table(source, name=name, field=field, policy=policy)
         except OSError as error:
             if not skip_bad:
                 raise InvalidArgument(field, f"{name} {error}", reason="BAD_TABLE") from error
@@ -156,7 +156,7 @@ def table_splits(
 
 def _legend(tree: Tree, entry: Entry, policy: Policy) -> pd.DataFrame | None:
     try:
-        data = entry.read(policy.max_table_bytes)
+        data = entry.read(policy.max_held_table_bytes)
         if entry.suffix == ".json":
             return legend_from_json(data)
         name = f"{tree.name}/{entry.path}"

@@ -44,13 +44,14 @@ _SPLIT_WITH_ROLE = re.compile(
 class Entry:
     """A file in a tree. `path` is where it lies; `name` is that without a folder that wraps the
     whole tree; `inner` is its path in its split, or the same where it lies in none; `split` is
-    empty there. `read(limit)` returns its bytes, or raises OSError."""
+    empty there. `read(limit)` returns its bytes, or raises OSError; `file` is it in a folder."""
 
     path: str
     name: str
     inner: str
     split: str
     read: Callable[[int], bytes] = field(repr=False)
+    file: Path | None = None
 
     @property
     def suffix(self) -> str:
@@ -83,7 +84,9 @@ def open_tree(source: ResolvedSource, policy: Policy) -> list[Entry]:
     """
     assert source.path is not None
     if source.path.is_dir():
-        return _in_splits({name: partial(_read_file, path) for name, path in source.files()})
+        paths = dict(source.files())
+        entries = _in_splits({name: partial(_read_file, path) for name, path in paths.items()})
+        return [replace(entry, file=paths[entry.path]) for entry in entries]
     members = archives.open_archive(source.path, policy, source.field)
     return _in_splits({m.name: m.read for m in members if not is_ignored(m.name)})
 

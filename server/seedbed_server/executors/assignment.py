@@ -19,8 +19,7 @@ CANCEL = b"cancel"
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """One attempt at a job. `threads` is what the job may use on the CPU; `device` is a torch
-    device such as `cpu` or `cuda:0`. `prepared_limit_bytes` and `memory_limit_bytes` are the
-    settings of these names."""
+    device such as `cpu` or `cuda:0`."""
 
     job_id: str
     attempt: int
@@ -29,8 +28,6 @@ class Assignment:
     threads: int
     device: str
     policy: Policy
-    prepared_limit_bytes: int
-    memory_limit_bytes: int
 
 
 class Control:

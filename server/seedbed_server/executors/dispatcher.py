@@ -63,16 +63,12 @@ class Dispatcher:
         *,
         driver: str,
         policy: Policy,
-        prepared_limit_bytes: int,
-        memory_limit_bytes: int,
         notify: Callable[[str], None],
     ) -> None:
         self._store = store
         self._files = files
         self._driver = driver
         self._policy = policy
-        self._prepared_limit_bytes = prepared_limit_bytes
-        self._memory_limit_bytes = memory_limit_bytes
         self._notify = notify
         self._wake = asyncio.Event()
         self._running: dict[str, _Running] = {}
@@ -168,8 +164,6 @@ class Dispatcher:
             threads=running.slot.threads,
             device=running.slot.device,
             policy=self._policy,
-            prepared_limit_bytes=self._prepared_limit_bytes,
-            memory_limit_bytes=self._memory_limit_bytes,
         )
         try:
             worker = await Worker.start(assignment, self._driver, lambda: self._notify(job.id))

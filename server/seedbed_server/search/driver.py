@@ -71,12 +71,12 @@ def run_job(assignment: Assignment, control: Control) -> None:
         search_space=job.search_space,
         hardware=hardware,
     )
-    prepared_store = PreparedStore(files.prepared, assignment.prepared_limit_bytes)
+    prepared_store = PreparedStore(files.prepared, assignment.policy.prepared_limit_bytes)
     examined = [*found.findings, *examine_once(found.dataset, job, row, prepared_store)]
     # The raw rows are not needed any more once they are encoded.
     del found
     prepared = prepare(
-        plan, job, row, sources, registry, prepared_store, assignment.memory_limit_bytes
+        plan, job, row, sources, registry, prepared_store, assignment.policy.memory_limit_bytes
     )
     findings = [*_findings(plan, prepared), *examined]
     session.set_findings(findings)
