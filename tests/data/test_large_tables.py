@@ -48,6 +48,9 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
         frame.to_csv(path, index=False)
     elif path.suffix == ".parquet":
         frame.to_parquet(path)
+    elif path.suffix == ".jsonl":
+        options = {"double_precision": 15, "date_format": "iso", "force_ascii": False}
+        frame.to_json(path, orient="records", lines=True, **options)
     else:
         table = pa.Table.from_pandas(frame)
         new = pa.ipc.new_file if path.suffix == ".arrow" else pa.ipc.new_stream
@@ -60,7 +63,9 @@ def read(path: Path, policy: Policy) -> pd.DataFrame:
     return read_table(path, name=path.name, field="here", policy=policy)
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow", "t.feather"])
+@pytest.mark.parametrize(
+    "name", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow", "t.feather", "t.jsonl"]
+)
 def test_the_same_frame_as_in_memory(
     name: str, small: Policy, policy: Policy, tmp_path: Path
 ) -> None:
@@ -161,7 +166,8 @@ def test_a_changed_file_is_read_again(small: Policy, tmp_path: Path) -> None:
     [
         ("ragged.csv", "a,b\n" + "1,2\n" * 9_000 + "1,2,3\n", "has 3 fields in line 9002"),
         ("twice.csv", "a,a\n" + "1,2\n" * 9_000, "has several columns named 'a'"),
-        ("lines.jsonl", '{"a": 1, "b": 2}\n' * 9_000, "save it as Parquet or CSV"),
+        ("lines.jsonl", '{"a": 1, "b": 2}\n' * 9_000 + "{", "has no valid JSON in line 9001"),
+        ("list.json", "[" + '{"a": 1},' * 9_000 + "{}]", "save it as Parquet, CSV or JSON Lines"),
     ],
 )
 def test_what_cannot_be_read_leaves_nothing(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,8 @@ class Answer:
 class Web:
     """A server whose answers are set by path; `hosts` are the Host headers that came."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.scheme = "http" if tls is None else "https"
         self.answers: dict[str, Answer] = {}
         self.hosts: list[str] = []
         web = self
@@ -72,12 +75,14 @@ class Web:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         self.port = self._server.server_address[1]
 
     def uri(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -591,3 +596,93 @@ def test_readers_name_what_they_read() -> None:
 def test_the_policy_travels_as_json(open_policy: Policy) -> None:
     assert Policy.from_dict(json.loads(json.dumps(open_policy.to_dict()))) == open_policy
     assert references.Policy is Policy
+
+
+# --- https ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate for `localhost` that signs itself, and its key."""
+
+    path: Path
+    key: Path
+
+    @classmethod
+    def make(cls, folder: Path, *, days: int = 1) -> Certificate:
+        x509 = pytest.importorskip("cryptography.x509")
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+        until = datetime.now(UTC) + timedelta(days=days)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(until - timedelta(days=10))
+            .not_valid_after(until)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+            .sign(key, hashes.SHA256())
+        )
+        made = cls(folder / "certificate.pem", folder / "key.pem")
+        pem = serialization.Encoding.PEM
+        made.path.write_bytes(certificate.public_bytes(pem))
+        plain, secret = serialization.NoEncryption(), serialization.PrivateFormat.PKCS8
+        made.key.write_bytes(key.private_bytes(pem, secret, plain))
+        return made
+
+    def serve(self) -> Web:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.path, self.key)
+        return Web(context)
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """An https server whose certificate this machine trusts, as one of a company's own."""
+    certificate = Certificate.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    server = certificate.serve()
+    yield server
+    server.close()
+
+
+def test_https(secure: Web, open_policy: Policy) -> None:
+    secure.answers["/t.csv"] = Answer(CSV, headers=ETAG)
+    assert content(fetched(secure.uri("/t.csv", "localhost"), open_policy)) == CSV
+
+
+def test_a_certificate_of_another_name(secure: Web, open_policy: Policy) -> None:
+    secure.answers["/t.csv"] = Answer(CSV)
+    error = refused(secure.uri("/t.csv"), open_policy)
+    assert "has no connection to be trusted" in error.message
+    assert "127.0.0.1" in error.message
+    assert not secure.hosts, "nothing was asked of it"
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_a_certificate_that_is_not_trusted(
+    days: int, tmp_path: Path, open_policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that nobody here knows, and one that has expired."""
+    certificate = Certificate.make(tmp_path, days=days)
+    if days < 0:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    server = certificate.serve()
+    try:
+        error = refused(server.uri("/t.csv", "localhost"), open_policy)
+    finally:
+        server.close()
+    assert "has no connection to be trusted" in error.message
+    assert ("expired" if days < 0 else "self-signed") in error.message.replace(" ", "-")
+    assert not server.hosts
+
+
+def test_https_is_not_led_to_http(secure: Web, web: Web, open_policy: Policy) -> None:
+    web.answers["/t.csv"] = Answer(CSV)
+    secure.answers["/t.csv"] = Answer(status=302, headers={"Location": web.uri("/t.csv")})
+    error = refused(secure.uri("/t.csv", "localhost"), open_policy)
+    assert error.reason == "BAD_REDIRECT"
+    assert "is redirected from https to" in error.message
+    assert not web.hosts

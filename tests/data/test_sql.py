@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sqlite3
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -183,8 +183,10 @@ def test_a_server_with_a_private_address(open_policy: Policy) -> None:
     assert caught.value.reason == "PRIVATE_ADDRESS"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("psycopg") is not None, reason="the driver is there")
-def test_a_missing_driver_names_the_extra(open_policy: Policy) -> None:
+def test_a_missing_driver_names_the_extra(
+    open_policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
     policy = replace(open_policy, allow_private_addresses=True)
     with pytest.raises(InvalidArgument, match=r"install seedbed\[postgres\]") as caught:
         fetch(resolve([DataSource("postgresql://127.0.0.1/db", query="SELECT 1")], policy))

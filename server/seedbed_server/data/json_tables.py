@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from seedbed_server.data.arrow_parts import ArrowParts
 from seedbed_server.data.content import Content
 from seedbed_server.data.encodings import find_encoding, utf8_pieces
 from seedbed_server.data.frames import (
@@ -20,11 +23,29 @@ from seedbed_server.data.frames import (
 from seedbed_server.data.sources import Policy
 
 _LONGEST_LINE_BYTES = 32 * 2**20
+_ROWS_AT_ONCE = 10_000
 
 
 def read_json_lines(content: Content) -> pd.DataFrame:
     """The table of a file with an object in every line that is not blank. Raises BadTable."""
     return _framed(_objects_in_lines(content), content.policy)
+
+
+def write_json_lines(content: Content, target: Path) -> None:
+    """Writes the table that `read_json_lines` reads to an Arrow file, with some rows in memory at a
+    time. Values of several types in one column become text. Raises BadTable."""
+    names: dict[str, None] = {}
+    for row in _objects_in_lines(content):
+        names.update(dict.fromkeys(row))
+        if len(names) > content.policy.max_columns:
+            check_columns(list(names), content.policy.max_columns)
+    if not names:
+        raise _no_columns()
+    parts = ArrowParts(target, clean_names(list(names), content.policy.max_columns))
+    objects = _objects_in_lines(content)
+    while chunk := list(islice(objects, _ROWS_AT_ONCE)):
+        parts.add([[row.get(name) for name in names] for row in chunk])
+    parts.finish()
 
 
 def read_json(content: Content) -> pd.DataFrame:
@@ -53,6 +74,10 @@ def read_json(content: Content) -> pd.DataFrame:
         (_checked(row, "element", number) for number, row in enumerate(rows, 1)),
         content.policy,
     )
+
+
+def _no_columns() -> BadTable:
+    return BadTable("has no columns: its objects are empty")
 
 
 def _objects_in_lines(content: Content) -> Iterator[Mapping[str, Any]]:
@@ -124,7 +149,7 @@ def _framed(objects: Iterable[Mapping[str, Any]], policy: Policy) -> pd.DataFram
     if not rows:
         raise BadTable("has no rows: its list is empty")
     if not names:
-        raise BadTable("has no columns: its objects are empty")
+        raise _no_columns()
     frame = pd.DataFrame.from_records(rows, columns=list(names))
     frame.columns = pd.Index(clean)
     return frame

@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,18 +14,24 @@ from urllib.parse import quote
 
 from seedbed_sdk.errors import InvalidArgument, Unavailable
 from seedbed_server.data.addresses import checked_addresses
+from seedbed_server.data.arrow_parts import ArrowParts
 from seedbed_server.data.frames import BadTable, check_columns
 from seedbed_server.data.remote import Found, Limits
 from seedbed_server.data.sources import ResolvedSource, shown, source_field
 from seedbed_server.data.uris import sqlite_path
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 _CHUNK_ROWS = 10_000
 _INTERRUPT_STEPS = 100_000
+_FIRST_CLIENT_ERROR = 2_000
 # Quoted text and names, and comments: where a semicolon is no end.
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/", re.DOTALL)
+# What a query that answers rows may still write or read of the database server's own disk. These
+# words are looked for in quotes and comments too: MySQL runs some comments.
+_WRITES = re.compile(r"\binto\b", re.IGNORECASE)
+_SERVER_FILES = re.compile(r"\b(outfile|dumpfile|load_file)\b", re.IGNORECASE)
 _READING = {
     sqlite3.SQLITE_SELECT,
     sqlite3.SQLITE_READ,
@@ -70,15 +76,12 @@ def find(source: ResolvedSource, limits: Limits) -> Iterator[Found]:
 
         engine = _engine(source, limits)
         try:
-            _write(engine, source, target, limits)
-        except sqlalchemy.exc.OperationalError as error:
-            if source.scheme != "sqlite" and error.connection_invalidated:
-                raise Unavailable(f"{shown(source.uri)}: {error.orig}; try again") from error
-            raise _refused(source, f"the database refuses it: {error.orig}") from error
+            with _connected(engine, source) as connection:
+                _write(connection, source, target, limits)
         except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
-            raise _refused(
-                source, f"the database refuses it: {getattr(error, 'orig', error)}"
-            ) from error
+            if getattr(error, "connection_invalidated", False):
+                raise _unavailable(source, error) from error
+            raise _refused(source, f"the database refuses it: {_said_by(error)}") from error
         finally:
             engine.dispose()
 
@@ -93,10 +96,45 @@ def check_query(source: ResolvedSource) -> None:
         raise _refused(source, "holds more than one statement; write one SELECT")
     if not re.match(r"(select|with)\b", bare, re.IGNORECASE):
         raise _refused(source, "is no SELECT; only reading is done")
+    if _WRITES.search(bare):
+        raise _refused(source, "says INTO, which writes; only reading is done")
+    files = _SERVER_FILES.search(source.source.query) if source.scheme == "mysql" else None
+    if files:
+        raise _refused(source, f"says {files[0]}, and files of the database server are not touched")
 
 
 def _refused(source: ResolvedSource, what: str) -> InvalidArgument:
     return InvalidArgument(source_field(source.index, "query"), what, reason="BAD_QUERY")
+
+
+@contextmanager
+def _connected(engine: Engine, source: ResolvedSource) -> Iterator[Connection]:
+    """A connection whose transaction is rolled back at the end. Raises Unavailable where the server
+    cannot be reached, and InvalidArgument with the field `uri` where it turns the user away."""
+    import sqlalchemy
+
+    try:
+        connection = engine.connect()
+    except sqlalchemy.exc.OperationalError as error:
+        # Only an answer of the server has a state (PostgreSQL) or a number below 2000 (MySQL).
+        number = next(iter(getattr(error.orig, "args", ())), None)
+        answered = getattr(error.orig, "sqlstate", None) or (
+            isinstance(number, int) and number < _FIRST_CLIENT_ERROR
+        )
+        if source.scheme == "sqlite" or answered:
+            raise source.refusal(f"cannot be opened: {_said_by(error)}") from error
+        raise _unavailable(source, error) from error
+    with connection:
+        yield connection
+
+
+def _unavailable(source: ResolvedSource, error: Exception) -> Unavailable:
+    return Unavailable(f"{shown(source.uri)}: {_said_by(error)}; try again")
+
+
+def _said_by(error: Exception) -> str:
+    """What the database said, in one line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _sqlite_version(path: Path) -> str:
@@ -182,128 +220,34 @@ def connect_arguments(source: ResolvedSource, seconds: float) -> dict[str, Any]:
     }
 
 
-def _write(engine: Engine, source: ResolvedSource, target: Path, limits: Limits) -> None:
+def _write(opened: Connection, source: ResolvedSource, target: Path, limits: Limits) -> None:
     from sqlalchemy import text
 
     # A colon is part of SQL here, and no place for a value.
     query = text(source.source.query.strip().rstrip(";").replace(":", "\\:"))
-    with engine.connect() as opened:
-        connection = opened.execution_options(stream_results=True, max_row_buffer=_CHUNK_ROWS)
-        result = connection.execute(query)
-        names = [name.strip() for name in map(str, result.keys())]
-        try:
-            check_columns(names, source.policy.max_columns)
-        except BadTable as error:
-            raise _refused(source, f"gives a table that {error}") from error
-        parts = _Parts(target, names)
-        rows = size = 0
-        for chunk in result.partitions(_CHUNK_ROWS):
-            rows += len(chunk)
-            if rows > source.policy.max_rows:
-                raise _refused(
-                    source,
-                    f"answers more than {source.policy.max_rows:,} rows; add a LIMIT or WHERE",
-                )
-            added = parts.add(chunk)
-            limits.add(added)
-            size += added
-            if size > source.policy.max_table_bytes:
-                raise _refused(
-                    source,
-                    f"answers more than {source.policy.max_table_bytes:,} bytes; ask for fewer "
-                    "columns, or add a LIMIT or WHERE",
-                )
-    parts.finish()
-
-
-class _Parts:
-    """An Arrow file out of chunks of rows whose types are known only at the end: chunks are written
-    to a file as long as their types stay, and the files are put into one."""
-
-    def __init__(self, target: Path, names: Sequence[str]) -> None:
-        self._target = target
-        self._names = list(names)
-        self._paths: list[Path] = []
-        self._schema: Any = None
-        self._writer: Any = None
-
-    def add(self, rows: Sequence[Sequence[Any]]) -> int:
-        """Writes rows; their size in bytes."""
-        import pyarrow as pa
-        import pyarrow.ipc
-
-        columns = [_column(values) for values in zip(*rows, strict=True)]
-        batch = pa.RecordBatch.from_arrays(columns, names=self._names)
-        if self._writer is None or batch.schema != self._schema:
-            self._close()
-            self._schema = batch.schema
-            self._paths.append(self._target.with_name(f"part-{len(self._paths)}.arrow"))
-            self._writer = pa.ipc.new_file(str(self._paths[-1]), batch.schema)
-        self._writer.write_batch(batch)
-        return int(batch.nbytes)
-
-    def finish(self) -> None:
-        """Writes the whole file."""
-        import pyarrow as pa
-        import pyarrow.ipc
-
-        self._close()
-        if len(self._paths) == 1:
-            self._paths[0].rename(self._target)
-            return
-        if not self._paths:
-            empty = pa.schema([(name, pa.null()) for name in self._names])
-            pa.ipc.new_file(str(self._target), empty).close()
-            return
-        schemas = [pa.ipc.open_file(pa.memory_map(str(p))).schema for p in self._paths]
-        kinds = [_common([s.field(i).type for s in schemas]) for i in range(len(self._names))]
-        schema = pa.schema(list(zip(self._names, kinds, strict=True)))
-        with pa.ipc.new_file(str(self._target), schema) as writer:
-            for path in self._paths:
-                with pa.memory_map(str(path)) as mapped:
-                    file = pa.ipc.open_file(mapped)
-                    for i in range(file.num_record_batches):
-                        batch = file.get_batch(i)
-                        columns = [_cast(batch.column(c), k) for c, k in enumerate(schema.types)]
-                        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-                path.unlink()
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-
-def _column(values: Sequence[Any]) -> Any:
-    """The values with the one type that they have, or as text where they have several."""
-    import decimal
-
-    import pyarrow as pa
-
-    plain = [float(v) if isinstance(v, decimal.Decimal) else v for v in values]
+    connection = opened.execution_options(stream_results=True, max_row_buffer=_CHUNK_ROWS)
+    result = connection.execute(query)
+    names = [name.strip() for name in map(str, result.keys())]
     try:
-        return pa.array(plain)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([None if v is None else str(v) for v in plain])
-
-
-def _cast(column: Any, kind: Any) -> Any:
-    import pyarrow as pa
-
-    if pa.types.is_binary(kind) and not pa.types.is_binary(column.type):
-        column = column.cast(pa.string())
-    return column.cast(kind)
-
-
-def _common(kinds: Sequence[Any]) -> Any:
-    """A type that all can be cast to."""
-    import pyarrow as pa
-
-    known = {kind for kind in kinds if not pa.types.is_null(kind)}
-    if not known:
-        return pa.null()
-    if len(known) == 1:
-        return known.pop()
-    if known == {pa.int64(), pa.float64()}:
-        return pa.float64()
-    return pa.binary() if pa.binary() in known else pa.string()
+        check_columns(names, source.policy.max_columns)
+    except BadTable as error:
+        raise _refused(source, f"gives a table that {error}") from error
+    parts = ArrowParts(target, names)
+    rows = size = 0
+    for chunk in result.partitions(_CHUNK_ROWS):
+        rows += len(chunk)
+        if rows > source.policy.max_rows:
+            raise _refused(
+                source,
+                f"answers more than {source.policy.max_rows:,} rows; add a LIMIT or WHERE",
+            )
+        added = parts.add(chunk)
+        limits.add(added)
+        size += added
+        if size > source.policy.max_table_bytes:
+            raise _refused(
+                source,
+                f"answers more than {source.policy.max_table_bytes:,} bytes; ask for fewer "
+                "columns, or add a LIMIT or WHERE",
+            )
+    parts.finish()

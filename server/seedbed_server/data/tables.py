@@ -18,7 +18,7 @@ from seedbed_server.data.content import PACKINGS, Content
 from seedbed_server.data.delimited import open_delimited
 from seedbed_server.data.delimited_stream import write_arrow
 from seedbed_server.data.frames import BYTES_PER_CELL, BadTable, to_frame
-from seedbed_server.data.json_tables import read_json, read_json_lines
+from seedbed_server.data.json_tables import read_json, read_json_lines, write_json_lines
 from seedbed_server.data.large_tables import (
     KEPT_AS,
     Columns,
@@ -45,6 +45,8 @@ FORMATS = {
 }
 # Text formats, which may be packed as a whole; the others are packed inside.
 _PACKED = ("delimited", "jsonl", "json")
+# How many times as large as in the file the objects of JSON are in memory, roughly.
+JSON_GROWS = 8
 _WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 PICKLES = (".pkl", ".pickle", ".joblib", ".p", ".dill", ".pt", ".pth", ".npy", ".npz")
 
@@ -124,16 +126,16 @@ def _read(content: Content, key: str) -> pd.DataFrame:
         return read_parquet(content.source, policy, key)
     if format_name == "arrow":
         return read_arrow(content.source, policy, key)
+    if format_name == "jsonl":
+        return _read_json_lines(content, key)
     # The others are held in memory as a whole.
     most = policy.max_held_table_bytes
     if size > most:
         raise BadTable(
             f"has {size:,} bytes; of this format tables of at most {most:,} are read; save it as "
-            "Parquet or CSV"
+            "Parquet, CSV or JSON Lines"
         )
     content = replace(content, policy=replace(policy, max_table_bytes=most))
-    if format_name == "jsonl":
-        return read_json_lines(content)
     if format_name == "json":
         return read_json(content)
     assert reader is not None
@@ -160,6 +162,20 @@ def _read_delimited(content: Content, key: str, *, tabs: bool) -> pd.DataFrame:
     frame = kept(policy, key, columns) if is_large(table.size, policy) else table.read()
     frame.attrs["read_as"] = table.read_as
     return frame
+
+
+def _read_json_lines(content: Content, key: str) -> pd.DataFrame:
+    size = sum(map(len, content.pieces())) if content.packing else content.stored_bytes
+
+    def columns(folder: Path) -> Columns:
+        target = folder / "rows.arrow"
+        write_json_lines(content, target)
+        for name, column in arrow_columns(target):
+            yield name, to_frame(pa.table({name: column}))[name]
+
+    if content.policy.prepared is not None and is_large(JSON_GROWS * size, content.policy):
+        return kept(content.policy, key, columns)
+    return read_json_lines(content)
 
 
 def _stored_head(content: Content) -> bytes:
