@@ -10,6 +10,8 @@ BENCHMARKS = {
     "loop that trains the same network on the same data.",
     "frozen_features": "Trials on the features of a frozen backbone, against loops that run the "
     "backbone again; and how often a picture is decoded.",
+    "continued_trials": "Sample passes of a search whose promoted trials go on where they paused, "
+    "against one in which they begin again.",
     "prepared_start": "How soon a second job on the same data trains, against the first one.",
     "image_pipeline": "Prepared pictures on their way into a network, against random tensors in "
     "memory and against torchvision's folder of files.",

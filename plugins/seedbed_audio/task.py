@@ -48,6 +48,6 @@ class AudioClassification(Task[TaskOptions]):
             inputs=[sounds],
             target=CategoryBlock(items.targets[0]),
             items=items.splits,
-            splitter=choose_splitter(options),
+            splitter=choose_splitter(options, files=AUDIO),
             max_bad_fraction=options.max_bad_fraction,
         )

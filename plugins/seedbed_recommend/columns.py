@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seedbed_sdk.blocks.vocabulary import labels_of
+from seedbed_sdk.column_names import ITEMS, RATINGS, TIMES, USERS, column_called
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.items import listed
 
 if TYPE_CHECKING:
     import pandas as pd
-
-USERS = ("user", "customer", "member", "reviewer", "visitor", "reader", "listener", "viewer")
-ITEMS = (
-    "item",
-    "movie",
-    "product",
-    "book",
-    "song",
-    "track",
-    "artist",
-    "article",
-    "game",
-    "anime",
-    "recipe",
-    "business",
-    "restaurant",
-    "isbn",
-    "asin",
-    "sku",
-)
-RATINGS = ("rating", "stars", "score", "overall", "bookrating", "userrating", "rate", "ratings")
-TIMES = ("timestamp", "time", "date", "datetime", "unixreviewtime", "reviewtime", "createdat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +42,16 @@ def find_columns(
         _require(f"job.options.{role}_column", name, names)
     _require("job.target", target, names)
     free = [name for name in names if name not in given.values() and name not in taken]
-    time = given["time"] or _named(TIMES, free)
-    user = given["user"] or _named(_with_id(USERS), free)
-    item = given["item"] or _named(_with_id(ITEMS), [n for n in free if n != user])
+    time = given["time"] or column_called(TIMES, free)
+    user = given["user"] or column_called(USERS, free, ids=True)
+    item = given["item"] or column_called(ITEMS, [n for n in free if n != user], ids=True)
     guessed = not (user and item)
     if guessed:
         others = [n for n in free if n not in (user, item, time)]
         user, item = _by_shape(table, user, item, target, others, names)
     rating = target if target != item else ""
     if not rating:
-        rating = _named(RATINGS, [n for n in free if n not in (user, item, time)])
+        rating = column_called(RATINGS, [n for n in free if n not in (user, item, time)])
     for role, name in (("user", user), ("time", time)):
         if target and name == target:
             raise InvalidArgument(
@@ -95,7 +73,8 @@ def key_column(table: pd.DataFrame, wanted: str, role: str) -> str:
     interactions, or like an id. Raises InvalidArgument where there is none."""
     names = [str(name) for name in table.columns]
     usual = USERS if role == "users" else ITEMS
-    found = wanted if wanted in names else _named((*_with_id(usual), "id"), names)
+    called = column_called(usual, names, ids=True) or column_called(("id",), names)
+    found = wanted if wanted in names else called
     if not found:
         raise InvalidArgument(
             "job.dataset",
@@ -117,16 +96,6 @@ def _require(field: str, name: str, names: Sequence[str]) -> None:
         f"no column {name!r}{hint}; the columns are {listed(names)}",
         reason="UNKNOWN_COLUMN",
     )
-
-
-def _named(usual: Sequence[str], names: Sequence[str]) -> str:
-    """The column with the usual name that comes first in `usual`, or nothing."""
-    plain = {re.sub(r"[\W_]", "", name.lower()): name for name in reversed(names)}
-    return next((plain[name] for name in usual if name in plain), "")
-
-
-def _with_id(nouns: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{noun}{end}" for noun in nouns for end in ("id", "", "no", "number", "name"))
 
 
 def _by_shape(

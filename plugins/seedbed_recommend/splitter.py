@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array
-from seedbed_sdk.splitters import MAX_HELD_OUT, Splitter
+from seedbed_sdk.splitter_base import MAX_HELD_OUT, Splitter, generator_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,10 @@ class PerUserSplitter(Splitter):
     valid_fraction: float = 0.2
     test_fraction: float = 0.2
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        return {"user_column": self.user}
+
     def hold_out(
         self,
         split: str,
@@ -36,7 +41,7 @@ class PerUserSplitter(Splitter):
         import pandas as pd
 
         fraction = self.valid_fraction if split == "valid" else self.test_fraction
-        generator = np.random.default_rng([seed, 0 if split == "valid" else 1])
+        generator = generator_for(seed, split)
         order = np.arange(len(rows)) if self.by_time else generator.permutation(len(rows))
         users = pd.factorize(items[self.user].iloc[rows])[0]
         by_user = order[np.argsort(users[order], kind="stable")]

@@ -120,7 +120,7 @@ class CollaborativeFilteringTask(Task[RecommendOptions]):
         splitter: Splitter = PerUserSplitter(
             columns.user, bool(columns.time), options.valid_fraction, options.test_fraction
         )
-        if options.not_features:
+        if options.not_features or options.group_pattern:
             splitter = choose_splitter(options.model_copy(update={"time_column": ""}))
         if not explicit:
             return InteractionData(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,7 @@ class Learner:
         self.micro_batch = config.batch_size
         self.fitting = False
         self._global_rng: torch.Tensor | None = None
+        self._paused_state: dict[str, torch.Tensor] | None = None
         self._planned_at = -math.inf
         self._predict_seconds: float | None = None
         self._valid_count = 0
@@ -125,33 +126,45 @@ class Learner:
     # --- fit: epochs until the plan, the verdict or a stop ends them -----------------------------
 
     def fit(self, data: Data, run: Run) -> None:
-        """Trains for the configured epochs, or as many steps as time and samples allow.
+        """Trains for the configured epochs, or as many steps as time and samples allow; goes on
+        where it was after a pause.
 
         Raises Diverged where loss or outputs stop being finite, and Interrupted where the run was
         stopped before anything was reported.
         """
         source = BatchSource(data.train, self.device)
-        batch_size = min(self.config.batch_size, len(source))
-        steps_per_epoch = max(1, len(source) // batch_size)
-        if self.total_steps == 0:
-            self.total_steps = self.config.epochs * steps_per_epoch
-        affordable = self.step + run.samples_left() / batch_size
-        self.total_steps = int(min(self.total_steps, max(affordable, self.step + 1)))
+        batch_size, steps_per_epoch = self._begin(data, run)
         self._restore_global_rng()
-        self._valid_count = len(data.valid)
         pace = Pace()
-        self.fitting = True
         for callback in self.callbacks:
             callback.before_fit(self)
         while self.step < self.total_steps:
             loss = self._epoch(source, batch_size, steps_per_epoch, run, pace)
             verdict = self._validate(data.valid, loss, steps_per_epoch, run)
             pace.restart()
+            if verdict.pause:
+                self._pause()
             if verdict.stop or self._out_of_patience() or run.should_stop():
                 break
         self._keep_best()
         for callback in self.callbacks:
             callback.after_fit(self)
+
+    def _begin(self, data: Data, run: Run) -> tuple[int, int]:
+        """Makes ready for the first step, or the first after a pause: the size of a batch and the
+        steps of an epoch."""
+        if self._paused_state is not None:
+            self.network.load_state_dict(self._paused_state)
+            self._paused_state = None
+        batch_size = min(self.config.batch_size, len(data.train))
+        steps_per_epoch = max(1, len(data.train) // batch_size)
+        if self.total_steps == 0:
+            self.total_steps = self.config.epochs * steps_per_epoch
+        affordable = self.step + run.samples_left() / batch_size
+        self.total_steps = int(min(self.total_steps, max(affordable, self.step + 1)))
+        self._valid_count = len(data.valid)
+        self.fitting = True
+        return batch_size, steps_per_epoch
 
     def _epoch(
         self,
@@ -174,10 +187,14 @@ class Learner:
             steps += 1
             pace.step()
             self._plan(run, pace)
+        return self._end_epoch(float(total), steps)
+
+    def _end_epoch(self, total: float, steps: int) -> float:
+        """The mean loss of an epoch's steps; NaN where there was none."""
         self.epoch += 1
         if steps == 0:
             return math.nan
-        mean = float(total) / steps
+        mean = total / steps
         if not math.isfinite(mean):
             raise Diverged(f"the training loss became {mean} in epoch {self.epoch}")
         return mean
@@ -185,9 +202,7 @@ class Learner:
     def _step(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
         if self.transform is not None:
             batch, target = self.transform(batch, target, self.generator)
-        rate = self.config.learning_rate * self.config.schedule.multiplier(
-            self.step, self.total_steps
-        )
+        rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         loss = self._backward(batch, target)
@@ -201,6 +216,11 @@ class Learner:
         for callback in self.callbacks:
             callback.after_step(self)
         return loss
+
+    def _rate(self) -> float:
+        """The learning rate of the next step."""
+        scheduled = self.config.schedule.multiplier(self.step, self.total_steps)
+        return self.config.learning_rate * scheduled
 
     def _backward(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
         """Gradients of the whole batch; in smaller and smaller parts where memory is short."""
@@ -277,6 +297,12 @@ class Learner:
         began = time.monotonic()
         outputs = self.predict(valid.inputs)
         self._predict_seconds = time.monotonic() - began
+        return self._judge(outputs, loss, self._predict_seconds, steps_per_epoch, run)
+
+    def _judge(
+        self, outputs: Array, loss: float, seconds: float, steps_per_epoch: int, run: Run
+    ) -> Verdict:
+        """Reports an epoch whose validation outputs took `seconds`, and keeps what is best."""
         if not np.isfinite(outputs).all():
             raise Diverged(f"the outputs are not finite after epoch {self.epoch}")
         report = EpochReport(
@@ -285,21 +311,23 @@ class Learner:
             valid_outputs=outputs,
             samples=self.samples,
             train_loss=loss,
-            predict_seconds=self._predict_seconds * self.config.final_predict_cost,
+            predict_seconds=seconds * self.config.final_predict_cost,
         )
         verdict = run.report(report)
         self.epochs_since_best = 0 if verdict.best else self.epochs_since_best + 1
         if verdict.best:
-            self.best_state = {
-                name: tensor.detach().clone()
-                for name, tensor in self._scored().state_dict().items()
-            }
+            self.best_state = _copied(self._scored().state_dict())
         for callback in self.callbacks:
             callback.after_epoch(self, report, verdict)
         return verdict
 
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self.epochs_since_best >= self.config.patience
+
+    def _pause(self) -> None:
+        """Keeps what the best weights will take the place of."""
+        self._paused_state = _copied(self.network.state_dict())
+        self._global_rng = torch.get_rng_state()
 
     def _keep_best(self) -> None:
         self.fitting = False
@@ -339,7 +367,7 @@ class Learner:
 
     def save_checkpoint(self, folder: Path) -> None:
         """Writes the whole state, so that a resumed run goes on bit for bit: weights, average, best
-        weights, optimiser, counters and random state. For use between epochs."""
+        weights, optimiser, counters and random state. For use between epochs, and after a pause."""
         learner_state.save(self, folder)
 
     def load_checkpoint(self, folder: Path) -> None:
@@ -382,13 +410,22 @@ class Learner:
             torch.set_rng_state(self._global_rng)
 
 
+def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+def share_kept(decay: float, count: int) -> float:
+    """Of an exponential moving average of `count` weights, when the next ones come. It forgets the
+    first weights fast, as TensorFlow's `ExponentialMovingAverage` does with `num_updates`."""
+    return min(decay, (1.0 + count) / (10.0 + count)) if count else 0.0
+
+
 def _warmed_up_average(decay: float) -> Callable[..., None]:
-    """An exponential moving average that forgets the first weights fast, as TensorFlow's
-    `ExponentialMovingAverage` does with `num_updates`: step n weighs (1 + n) / (10 + n) at most."""
+    """Takes the next weights into an exponential moving average."""
 
     @torch.no_grad()
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: int) -> None:
-        keep = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        keep = share_kept(decay, int(count))
         for mean, value in zip(averaged, current, strict=True):
             if mean.is_floating_point():
                 mean.lerp_(value.to(mean.dtype), 1.0 - keep)

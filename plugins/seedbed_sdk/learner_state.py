@@ -19,13 +19,16 @@ COUNTED = ("epoch", "step", "samples", "total_steps", "epochs_since_best", "micr
 
 def save(learner: Learner, folder: Path) -> None:
     """Writes two files into an existing folder."""
+    paused = learner._paused_state
     tensors: dict[str, torch.Tensor] = {
         "random.batches": learner.generator.get_state(),
         "random.global": torch.get_rng_state(),
     }
+    if paused is not None and learner._global_rng is not None:
+        tensors["random.global"] = learner._global_rng
     if learner.device.type == "cuda":
         tensors["random.device"] = torch.cuda.get_rng_state(learner.device)
-    _put(tensors, "network", learner.network.state_dict())
+    _put(tensors, "network", learner.network.state_dict() if paused is None else paused)
     if learner.averaged is not None:
         _put(tensors, "averaged", learner.averaged.state_dict())
     if learner.best_state is not None:

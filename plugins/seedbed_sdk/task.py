@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seedbed_sdk.file_names import MAX_PATTERN_CHARS
 from seedbed_sdk.trainer import Architecture, Hardware
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ class TaskOptions(BaseModel):
         "",
         description="Column of the table that says what belongs together, such as a patient or a "
         "customer: no group is split between training, validation and test.",
+    )
+    group_pattern: str = Field(
+        "",
+        max_length=MAX_PATTERN_CHARS,
+        description="Where items are files: a regular expression (RE2's) whose first pair of "
+        "parentheses, or else whole match, in a file's path says what the file belongs to, as "
+        r"`([^/]+)_\d+\.` does for frames of videos: such a group is not split between training, "
+        "validation and test. Files without a match are each alone.",
     )
     time_column: str = Field(
         "",

@@ -99,10 +99,12 @@ class EpochReport:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to a report: whether it is the trial's best epoch so far, and whether to end."""
+    """The answer to a report: whether it is the trial's best epoch so far, and whether to end.
+    `pause` comes with `stop` and says that the trial may go on later, from a checkpoint."""
 
     best: bool
     stop: bool
+    pause: bool = False
 
 
 class Diverged(Exception):
@@ -154,6 +156,18 @@ class Trainer(Protocol):
 
     def load(self, folder: Path) -> None:
         """Reads what `save` wrote."""
+
+
+@runtime_checkable
+class ContinuingTrainer(Protocol):
+    """A trainer that can go on where it was told to pause: after `load_checkpoint`, `fit` continues
+    bit for bit, as if there had been no pause, and reports the epochs that follow."""
+
+    def save_checkpoint(self, folder: Path) -> None:
+        """Writes the whole state into an existing folder, after `fit` has returned for a pause."""
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Reads what `save_checkpoint` wrote, into a trainer built from the same blueprint."""
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ class ConvertedTrainer(ABC):
     """
 
     learner: Learner
+    _checkpoint: Path | None = None
 
     @abstractmethod
     def splits(self, data: Data, run: Run) -> tuple[SplitArrays, Arrays]:
@@ -30,7 +31,19 @@ class ConvertedTrainer(ABC):
 
     def fit(self, data: Data, run: Run) -> None:
         train, valid = self.splits(data, run)
+        if self._checkpoint is not None:
+            self.learner.load_checkpoint(self._checkpoint)
+            self._checkpoint = None
         self.learner.fit(Data(train, SplitArrays(valid, data.valid.target)), run)
+
+    def save_checkpoint(self, folder: Path) -> None:
+        """The state of the network's training; what it is trained on is found out again."""
+        self.learner.save_checkpoint(folder)
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Has the next `fit` go on with what `save_checkpoint` wrote, which has to stay until
+        then."""
+        self._checkpoint = folder
 
     def predict(self, inputs: Arrays) -> Array:
         return self.learner.predict(self.convert(inputs))

@@ -66,7 +66,7 @@ class TextTask(Task[TextOptions]):
 
     def data_block(self, dataset: Dataset, target: str, options: TextOptions) -> DataBlock:
         tables: Mapping[str, pd.DataFrame]
-        splitter = choose_splitter(options)
+        splitter = choose_splitter(options, files="" if dataset.layout == "table" else TEXT)
         if dataset.layout == "table":
             tables = tables_of(dataset, self.name)
             texts = _text_columns(tables["train"], target, options)
@@ -84,9 +84,9 @@ class TextTask(Task[TextOptions]):
             tables, texts, targets = files.splits, (TEXT,), files.targets
         splitter.check(tables["train"])
         dividing = tuple(splitter.columns.values())
+        wanted = tuple(dict.fromkeys((*texts, *targets, *dividing)))
         items = {
-            split: select_columns(split, table, (*texts, *targets, *dividing), dividing)
-            for split, table in tables.items()
+            split: select_columns(split, table, wanted, dividing) for split, table in tables.items()
         }
         notes = () if encoders.available() else (encoders.NOTHING_PRETRAINED,)
         return DataBlock(

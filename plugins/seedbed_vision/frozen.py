@@ -61,6 +61,14 @@ class OnFrozenBackbone(ABC):
             run,
         )
 
+    def save_checkpoint(self, folder: Path) -> None:
+        """The state of the head's training; the backbone does not change."""
+        self.learner.save_checkpoint(folder)
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Reads what `save_checkpoint` wrote."""
+        self.learner.load_checkpoint(folder)
+
     def predict(self, inputs: Arrays) -> Array:
         """Activated outputs [N, ...] of uint8 pictures [N, H, W, C]."""
         images = inputs["image"]

@@ -78,7 +78,7 @@ class Segmentation(Task[SegmentationOptions]):
             inputs=[images],
             target=MaskBlock(MASK, images.size, classes, image_column=IMAGE),
             items=items,
-            splitter=choose_splitter(options),
+            splitter=choose_splitter(options, files=IMAGE),
             max_bad_fraction=options.max_bad_fraction,
             notes=() if backbones.available() else (backbones.NOTHING_PRETRAINED,),
         )

@@ -117,7 +117,7 @@ def _of_pictures(
         inputs=[images],
         target=target,
         items=splits,
-        splitter=choose_splitter(options),
+        splitter=choose_splitter(options, files=IMAGE),
         max_bad_fraction=options.max_bad_fraction,
         notes=() if backbones.available() else (backbones.NOTHING_PRETRAINED,),
     )

@@ -16,6 +16,7 @@ import pytest
 from seedbed_sdk.dataset import Dataset, DataSplit, FileRef
 from seedbed_server.data.doctor import examination, examine
 from seedbed_server.data.samples import BUILT_IN
+from seedbed_server.data.shape import Shape
 from seedbed_server.jobs.values import Finding
 
 Random = np.random.Generator
@@ -223,6 +224,37 @@ def test_rows_that_are_copies_but_for_one_column() -> None:
     assert list(grave(found)) == ["near_duplicate_rows_in_test"]
     assert "10 of 210 test rows" in found["near_duplicate_rows_in_test"].message
     assert "'d'" in found["near_duplicate_rows_in_test"].message
+
+
+def test_equal_rows_of_different_classes() -> None:
+    train = table()
+    wrong = train.head(8).assign(y=train["y"].head(8).map({"yes": "no", "no": "yes"}))
+    again = pd.concat([train, wrong, train.tail(3)], ignore_index=True)
+    found = found_in(again.assign(key=range(50, 50 + len(again))))
+    conflict = found["conflicting_labels"]
+    assert (conflict.severity, conflict.subject) == ("WARNING", "y")
+    label, other = train["y"][0], wrong["y"][0]
+    assert conflict.message.startswith(
+        "16 of 611 training rows have the same 4 inputs as a row of another class, such as row 1, "
+        f"which is {label!r}, and row 601, which is {other!r}"
+    )
+    few = found_in(pd.concat([train, wrong.head(2)], ignore_index=True))
+    assert few["conflicting_labels"].severity == "INFO"
+    very_few = pd.concat([table(rows=5000), wrong.head(1)], ignore_index=True)
+    assert "conflicting_labels" not in found_in(very_few)
+    unlabelled = pd.concat([train, wrong.assign(y=None)], ignore_index=True)
+    assert "conflicting_labels" not in found_in(unlabelled)
+    numbers = again.assign(y=np.arange(len(again)) / 7)
+    assert "conflicting_labels" not in found_in(numbers)
+
+
+def test_equal_texts_of_different_classes() -> None:
+    train = messages(0)
+    wrong = train.head(5).assign(label=train["label"].head(5).map({"spam": "ham", "ham": "spam"}))
+    found = found_in(pd.concat([train, wrong], ignore_index=True), target="label")
+    assert found["conflicting_labels"].message.startswith(
+        "10 of 305 training rows have the same 1 input as a row of another class"
+    )
 
 
 def test_rows_of_few_values_are_alike_by_chance() -> None:
@@ -460,6 +492,45 @@ def test_an_id_whose_rows_have_nothing_in_common() -> None:
         grave(found_in(table().assign(city=random.choice([f"c{i}" for i in range(90)], ROWS))))
         == {}
     )
+
+
+def named(*names: str, test: bool = False, content: str = "image") -> Dataset:
+    """Files that cannot be read, in class folders."""
+    refs = DataSplit(files=tuple(FileRef(name, lambda: b"") for name in sorted(names)))
+    return Dataset(
+        {"train": refs, **({"test": refs} if test else {})}, "class_folders", content=content
+    )
+
+
+def test_files_that_are_numbered_in_groups() -> None:
+    videos = [f"{c}/v{i}_{c}{j:03}.png" for c in "ab" for i in range(5) for j in range(6)]
+    found = by_kind(named(*videos, "a/other.png", test=True))["file_groups_torn"]
+    assert found.severity == "INFO"
+    assert found.message.startswith(
+        "the names of 60 of 61 training files are numbered in 5 groups: 'v0' (12 files), "
+        "'v1' (12 files), 'v2' (12 files) and 2 more; a random split for valid puts"
+    )
+    assert found.message.endswith("98% of the test files are of such a group too")
+    pattern = r"([^/]+?)[_\-. ][A-Za-z]*\d+\."
+    assert f"group_pattern={pattern}," in found.suggestion
+    guess = next(g for g in Shape.of(named(*videos), "").guesses() if g.what == "group_pattern")
+    assert guess.value == pattern
+    assert "file_groups_torn" not in by_kind(named(*videos), group_pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{c}/{j:04}.png" for c in "abc" for j in range(20)],
+        [f"{c}/IMG_{j:04}.png" for c in "abc" for j in range(20)],
+        [f"{c}/{c}_{j:04}.png" for c in "abcd" for j in range(20)],
+        [f"{c}/{c}.{p}{j}.png" for c in ("cat", "dog") for p in "xy" for j in range(20)],
+        [f"a/{i * 7919 % 10007:04x}x{i}.png" for i in range(60)],
+    ],
+    ids=["numbers", "one group", "classes", "two of a class", "no two of a group"],
+)
+def test_names_that_tell_of_no_groups(names: list[str]) -> None:
+    assert Shape.of(named(*names), "").name_groups is None
 
 
 # --- limits ----------------------------------------------------------------------------------

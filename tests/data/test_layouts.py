@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +13,9 @@ import pytest
 
 from seedbed_sdk.dataset import Dataset
 from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.readers import Reader
 from seedbed_server.data import reading, references
-from seedbed_server.data.legends import as_legend, legend_from_json
+from seedbed_server.data.legends import as_legend, legend_from_json, legend_from_text
 from seedbed_server.data.reading import Reading
 from seedbed_server.data.references import DataSource, Policy
 from tests.data.conftest import write
@@ -141,6 +143,8 @@ def test_two_archives_of_pictures_and_masks_stay_apart(root: Path, look: Look) -
         ("labelmap__csv", "value,class\n0,sky\n1,road\n", ["name", "value"]),
         ("legend__json", json.dumps({"sky": [0, 0, 255], "road": "#090909"}), list("rgb")),
         ("classes__json", json.dumps({"0": "sky", "1": "road"}), ["name", "value"]),
+        ("label_colors__txt", "# R G B\n\n0 0 255\tsky\n9 9 9\t\troad\n", list("rgb")),
+        ("labelmap__txt", "# label:color_rgb\r\nsky:0,0,255::\r\nroad:9,9,9::\r\n", list("rgb")),
     ],
 )
 def test_a_legend_beside_masks(
@@ -158,9 +162,48 @@ def test_a_legend_with_its_role(root: Path, look: Look) -> None:
     table = write(root / "x.csv", "name,value\nsky,0\nroad,1\n")
     found = look(data, DataSource(str(table), role="legend"))
     assert found.dataset.tables["legend"]["value"].tolist() == [0, 1]
+    text = write(root / "label_colors.txt", "0 0 255\tsky\n9 9 9 road\n")
+    found = look(data, DataSource(str(text), role="legend"))
+    assert found.dataset.tables["legend"]["name"].tolist() == ["sky", "road"]
     other = write(root / "y.csv", "a,b\n1,2\n")
     with pytest.raises(InvalidArgument, match=r"y\.csv is no legend: it has the columns 'a', 'b'"):
         look(data, DataSource(str(other), role="legend"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 0 255\tsky dome\n9 9 9 road\n",
+        "sky dome 0 0 255\n// no class\n road,9,9,9",
+        "\ufeff0,0,255,sky dome\n9,9,9,road",
+    ],
+)
+def test_colours_in_lines_of_text(text: str) -> None:
+    legend = legend_from_text(text.encode())
+    assert legend is not None
+    assert legend.to_dict("list") == {
+        "name": ["sky dome", "road"],
+        "r": [0, 9],
+        "g": [0, 9],
+        "b": [255, 9],
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# a b\n",
+        "sky\nroad\n",
+        "0 0 256 sky",
+        "0 0 255 sky\nroad",
+        "0 0 255",
+        "1 2 3 " + "a" * 999,
+    ],
+)
+def test_lines_of_text_that_are_no_legend(text: str) -> None:
+    assert legend_from_text(text.encode()) is None
+    assert legend_from_text(text.encode() + b"\n0 0 0 caf\xe9") is None
 
 
 def test_what_is_no_legend() -> None:
@@ -204,6 +247,40 @@ def test_tables_that_name_files_of_any_kind(
     found = look(tree(root, f"x/a.{ending}", f"x/b.{ending}", labels__csv=table))
     assert (found.dataset.layout, found.dataset.content) == ("file_table", content)
     assert guessed(found)["file column"] == "file"
+
+
+def test_tables_that_a_plugin_reads_in_folders_and_archives(root: Path, policy: Policy) -> None:
+    def read_words(path: str) -> pd.DataFrame:
+        return pd.DataFrame([line.split() for line in Path(path).open()], columns=["a", "b"])
+
+    reader = Reader(read_words, suffixes=(".words", ".jpg"))
+    plugged = replace(policy, readers=dict.fromkeys(reader.keys, reader))
+    folder = root / "d"
+    write(folder / "train.words", "x 1\ny 2\n")
+    write(folder / "test.words", "z 3\n")
+    with zipfile.ZipFile(root / "d.zip", "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"wrapped/{path.name}")
+    for name in ("d", "d.zip"):
+        resolved = references.resolve([DataSource(str(root / name))], plugged)
+        dataset = reading.read(resolved, plugged)
+        assert dataset.layout == "table"
+        rows = {
+            s: d.table.to_dict("list") for s, d in dataset.splits.items() if d.table is not None
+        }
+        assert rows == {
+            "train": {"a": ["x", "y"], "b": ["1", "2"]},
+            "test": {"a": ["z"], "b": ["3"]},
+        }
+        assert (
+            reading.read(references.resolve([DataSource(str(root / name))], policy), policy).layout
+            == "files"
+        )
+    write(root / "e" / "index.words", "1.jpg cat\n2.jpg dog\n")
+    for name in ("1.jpg", "2.jpg"):
+        write(root / "e" / name)
+    found = reading.read(references.resolve([DataSource(str(root / "e"))], plugged), plugged)
+    assert (found.layout, found.content) == ("file_table", "image")
 
 
 def test_notes_beside_a_table_name_nothing(root: Path, look: Look) -> None:
@@ -270,6 +347,35 @@ def test_a_side_table_beside_files(root: Path, look: Look) -> None:
     extra = write(root / "more.csv", "class,size\ncat,1\ndog,2\n")
     dataset = look(data, DataSource(str(extra), role="classes")).dataset
     assert (dataset.layout, list(dataset.tables)) == ("class_folders", ["classes"])
+
+
+# --- how tables are written ------------------------------------------------------------------
+
+
+def test_how_a_table_was_read_where_that_is_not_plain(root: Path, look: Look) -> None:
+    odd = "größe;art\n1,5;süß\n2,5;herb\n".encode("cp1252")
+    found = look(write(root / "x.csv", odd))
+    assert guessed(found)["delimiter of x.csv"] == "semicolon"
+    assert guessed(found)["encoding of x.csv"] == "windows-1252"
+    overrule = {guess.what: guess.overrule for guess in found.guesses}
+    assert overrule["encoding of x.csv"] == "save the table as UTF-8"
+    for name, text in (("p.csv", "a,b\n1,2\n"), ("p.tsv", "a\tb\n1\t2\n"), ("q.csv", "a\n1\n")):
+        assert set(guessed(look(write(root / name, text)))) == {"layout"}
+    assert guessed(look(write(root / "t.csv", "a\tb\n1\t2\n")))["delimiter of t.csv"] == "tab"
+
+
+def test_tables_that_are_read_alike_are_told_of_together(root: Path, look: Look) -> None:
+    parts = tree(root, a__csv="a;b\n1;2\n", b__csv="a;b\n3;4\n", c__csv="a,b\n5;,6\n")
+    assert guessed(look(parts))["delimiter of a.csv and 1 more"] == "semicolon"
+
+
+@pytest.mark.parametrize("role", ["", "classes"])
+def test_how_a_table_beside_files_was_read(root: Path, look: Look, role: str) -> None:
+    data = tree(root, "cat/1.jpg", "dog/2.jpg")
+    table = write(root / "t.csv", "file;label\n1.jpg;cat\n2.jpg;dog\n")
+    found = look(data, DataSource(str(table), role=role))
+    assert found.dataset.layout == ("class_folders" if role else "file_table")
+    assert guessed(found)["delimiter of t.csv"] == "semicolon"
 
 
 # --- layouts that are asked for --------------------------------------------------------------

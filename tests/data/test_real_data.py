@@ -10,6 +10,7 @@ from seedbed_server.data import reading, references
 from seedbed_server.data.doctor import examine
 from seedbed_server.data.inspection import inspect
 from seedbed_server.data.references import DataSource, Policy
+from seedbed_server.data.shape import Shape
 
 
 def load(folder: Path, *sources: tuple[str, str]) -> Dataset:
@@ -43,6 +44,24 @@ def test_the_doctor_on_real_data(shared_data: Path) -> None:
     assert grave(load(shared_data, ("spoken-digits.zip", ""))) == set()
     # Its test pictures are of other drives, at another time of the day.
     assert grave(load(shared_data, ("camvid-240x180.zip", ""))) == {"shift_in_test"}
+
+
+def test_few_equal_rows_of_different_classes_are_no_finding(shared_data: Path) -> None:
+    found = {f.kind for f in examine(load(shared_data, ("adult-train.csv", "")), "income")}
+    assert "duplicate_rows" in found
+    assert "conflicting_labels" not in found
+
+
+def test_groups_that_names_of_files_tell_of(shared_data: Path) -> None:
+    names = ("camvid-240x180.zip", "spoken-digits.zip", "cifar10-2k.zip")
+    shapes = [Shape.of(load(shared_data, (name, "")), "") for name in names]
+    drives, speakers, none = (shape.name_groups for shape in shapes)
+    assert drives is not None
+    assert drives.sizes == {"0016E5": 84, "0006R0": 49, "0001TP": 27}
+    assert speakers is not None
+    assert set(speakers.sizes) == {"george", "jackson", "lucas", "nicolas", "theo", "yweweler"}
+    assert set(speakers.sizes.values()) == {200}
+    assert none is None
 
 
 def test_inspecting_adult(shared_data: Path) -> None:

@@ -100,6 +100,41 @@ def test_resumed_run_is_the_same_bit_for_bit(tmp_path: Path, averaging: float) -
     assert all(torch.equal(a, b) for a, b in zip(weights(straight), weights(second), strict=True))
 
 
+class PausingRun(RecordingRun):
+    """Tells the trainer to pause after the second report."""
+
+    def report(self, report: EpochReport) -> Verdict:
+        verdict = super().report(report)
+        return Verdict(verdict.best, len(self.reports) == 2, pause=len(self.reports) == 2)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+@pytest.mark.parametrize("by_checkpoint", [False, True])
+def test_a_paused_run_goes_on_as_if_it_had_not(
+    tmp_path: Path, averaging: float, by_checkpoint: bool
+) -> None:
+    data = make_data()
+    straight, straight_run = make_learner(averaging=averaging), make_run(data)
+    straight.fit(data, straight_run)
+
+    learner = make_learner(averaging=averaging)
+    first = PausingRun(METRICS["accuracy"], data.valid.target)
+    learner.fit(data, first)
+    best = max(first.reports, key=lambda report: first.scores[report.epoch - 1])
+    assert np.array_equal(learner.predict(data.valid.inputs), best.valid_outputs)
+    if by_checkpoint:
+        learner.save_checkpoint(tmp_path)
+        learner = make_learner(averaging=averaging)
+        learner.load_checkpoint(tmp_path)
+    torch.rand(7)
+    second = make_run(data)
+    second.scores = list(first.scores)
+    learner.fit(data, second)
+
+    assert second.scores == straight_run.scores
+    assert all(torch.equal(a, b) for a, b in zip(weights(straight), weights(learner), strict=True))
+
+
 def test_same_seed_same_weights_and_other_seed_others() -> None:
     data = make_data()
     results = []

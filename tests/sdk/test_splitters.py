@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from seedbed_sdk.blocks import CategoryBlock, TabularBlock
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.file_names import groups_of_names
 from seedbed_sdk.splitters import (
     ColumnSplitter,
+    FileGroupSplitter,
     GroupSplitter,
     RandomSplitter,
     Splitter,
@@ -110,6 +114,78 @@ def test_items_without_a_group_are_each_alone() -> None:
     splits = divided(GroupSplitter(column="g"), items)
     assert len(splits["test"]) == 5
     assert len(splits["valid"]) == 4
+
+
+def frames(videos: int, count: int) -> pd.DataFrame:
+    """Pictures of several videos and as many with names of their own."""
+    names = [f"images/v{i}_{j:03}.png" for i in range(videos) for j in range(count)]
+    names += [f"images/alone{i}.png" for i in range(videos)]
+    return pd.DataFrame({"image": pd.Series([FileRef(n, bytes) for n in names], dtype=object)})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "groups"),
+    [
+        (r"([^/]*)_\d+", ["v1", "", "b"]),
+        (r"[^/]*_\d+", ["v1_02", "", "b_9"]),
+        (r"^([^/]+)/(.)", ["a", "a", "c"]),
+        (r"v(\d)|b", ["1", "", ""]),
+        (r"(?i)(B)_", ["", "", "b"]),
+    ],
+)
+def test_groups_that_names_tell_of(pattern: str, groups: list[str]) -> None:
+    assert groups_of_names(["a/v1_02.png", "a/x.png", "c/b_9\n.png"], pattern).tolist() == groups
+
+
+def test_files_are_split_by_the_group_in_their_names() -> None:
+    options = TaskOptions(group_pattern=r"([^/]*)_\d+\.")
+    splitter = choose_splitter(options, files="image")
+    assert isinstance(splitter, FileGroupSplitter)
+    assert dict(splitter.columns) == {"group_pattern": "image"}
+    items = frames(12, 8)
+    splitter.check(items)
+    labels = np.arange(len(items)) % 3
+    splits = divided(splitter, items, labels)
+    assert splits == divided(splitter, items, labels)
+    assert sorted(row for rows in splits.values() for row in rows) == list(range(len(items)))
+    videos = {s: {row // 8 for row in rows if row < 96} for s, rows in splits.items()}
+    assert len(set.union(*videos.values())) == sum(map(len, videos.values())) == 12
+    assert all(abs(len(splits[s]) / len(items) - 0.2) < 0.08 for s in ("valid", "test"))
+    alone = {s: sum(row >= 96 for row in rows) for s, rows in splits.items()}
+    assert alone["train"] < sum(alone.values()) == 12
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(a", r"'\(a' is no regular expression as RE2 understands it.*missing \)"),
+        (r"(?=v)", "neither lookarounds nor backreferences"),
+        (r"a)(b", "is no regular expression"),
+        (r"clip(\d+)", r"matches none of 27 names of files, such as 'images/v0_000\.png'"),
+        (r"^(images)", r"finds the one group 'images' in all of 27 names .* at least 3 groups"),
+    ],
+)
+def test_patterns_that_will_not_do(pattern: str, message: str) -> None:
+    splitter = choose_splitter(TaskOptions(group_pattern=pattern), files="image")
+    with pytest.raises(
+        InvalidArgument, match=f"job.options.group_pattern: the pattern .*{message}"
+    ):
+        splitter.check(frames(3, 8))
+
+
+def test_rows_have_no_names_to_match() -> None:
+    with pytest.raises(InvalidArgument, match=r"job.options.group_pattern: .* rows of a table"):
+        choose_splitter(TaskOptions(group_pattern="a"))
+    with pytest.raises(InvalidArgument, match=r"job.options.group_pattern: .* two ways to split"):
+        choose_splitter(TaskOptions(group_pattern="a", group_column="g"), files="image")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(a*)*b", "(.*)(.*)(.*)(.*)(.*)c"])
+def test_a_hostile_pattern_takes_no_longer(pattern: str) -> None:
+    assert set(groups_of_names(["a" * 255 + "!"] * 1000, pattern)) == {""}
+    with pytest.raises(ValidationError):
+        TaskOptions(group_pattern=pattern * 50)
 
 
 def test_two_groups_are_too_few_without_a_test_split() -> None:

@@ -8,7 +8,7 @@ from seedbed_sdk.metrics import METRICS
 from seedbed_sdk.space import Choices
 from seedbed_server.jobs.values import Trial, TrialState
 from seedbed_server.search.space import narrow
-from seedbed_server.search.study import Proposal, Study, rung_of
+from seedbed_server.search.study import Proposal, Study
 from tests.search.test_space import ALL, NET
 
 
@@ -23,18 +23,21 @@ def run(study: Study, count: int) -> list[Trial]:
         proposal = study.ask(affordable=lambda architecture: True)
         assert proposal is not None
         score = score_of(proposal)
-        study.tell(proposal, TrialState.COMPLETE, score)
-        trials.append(
-            Trial(
-                proposal.number,
-                proposal.architecture,
-                proposal.parameters,
-                TrialState.COMPLETE,
-                validation_score=score,
-                epoch_scores=(score,),
-            )
-        )
+        trials.append(ended(proposal, score))
+        study.tell(proposal, trials[-1])
     return trials
+
+
+def ended(proposal: Proposal, score: float | None) -> Trial:
+    return Trial(
+        proposal.number,
+        proposal.architecture,
+        proposal.parameters,
+        TrialState.FAILED if score is None else TrialState.COMPLETE,
+        validation_score=score,
+        epoch_scores=() if score is None else (score,),
+        epochs=1,
+    )
 
 
 def make(seed: int = 1, earlier: list[Trial] | None = None) -> Study:
@@ -70,7 +73,7 @@ def test_small_space_is_exhausted_and_nothing_is_tried_twice() -> None:
         if proposal is None:
             break
         seen.append(proposal.parameters)
-        study.tell(proposal, TrialState.COMPLETE, 0.5)
+        study.tell(proposal, ended(proposal, 0.5))
     assert len(seen) == 4
     assert study.exhausted
 
@@ -79,7 +82,7 @@ def test_failed_trials_are_not_learned_from_and_not_repeated() -> None:
     study = make()
     proposal = study.ask(affordable=lambda architecture: True)
     assert proposal is not None
-    study.tell(proposal, TrialState.FAILED, None)
+    study.tell(proposal, ended(proposal, None))
     following = study.ask(affordable=lambda architecture: True)
     assert following is not None
     assert following.architecture != proposal.architecture
@@ -90,12 +93,7 @@ def test_what_is_not_affordable_is_not_proposed() -> None:
     for _ in range(6):
         proposal = study.ask(affordable=lambda architecture: architecture == "linear")
         assert proposal is not None and proposal.architecture == "linear"
-        study.tell(proposal, TrialState.COMPLETE, 0.5)
-
-
-def test_rungs_make_trials_of_different_length_comparable() -> None:
-    assert [rung_of(epoch, 20) for epoch in (1, 2, 10, 20)] == [1, 1, 5, 10]
-    assert rung_of(1, 1) == 10
+        study.tell(proposal, ended(proposal, 0.5))
 
 
 def test_an_architecture_with_nothing_to_set_does_not_end_the_search() -> None:
@@ -110,5 +108,5 @@ def test_an_architecture_with_nothing_to_set_does_not_end_the_search() -> None:
         assert proposal is not None
         tried.append(proposal.architecture)
         # The sampler has every reason to ask for what cannot be tried again.
-        study.tell(proposal, TrialState.COMPLETE, 0.9 if "fixed" in proposal.architecture else 0.1)
+        study.tell(proposal, ended(proposal, 0.9 if "fixed" in proposal.architecture else 0.1))
     assert tried.count("net") == 54

@@ -14,7 +14,7 @@ from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data.guesses import Guess
 from seedbed_server.data.mask_pairs import Pairs, find_pairs
 from seedbed_server.data.references import SPLITS, Policy
-from seedbed_server.data.side_tables import Table, divide
+from seedbed_server.data.side_tables import Table, divide, reading_guesses
 from seedbed_server.data.tree_tables import (
     FileTables,
     Tree,
@@ -133,7 +133,8 @@ def _with_sides(
     tables = [*loose, *(table for tree in trees for table in tables_in(tree, policy))]
     if not tables:
         return found
-    return replace(found, tables={**found.tables, **divide(tables).sides})
+    guesses = (*found.guesses, *reading_guesses(tables))
+    return replace(found, tables={**found.tables, **divide(tables).sides}, guesses=guesses)
 
 
 def _table(trees: Sequence[Tree], loose: Sequence[Table], policy: Policy) -> Understood:
@@ -143,8 +144,8 @@ def _table(trees: Sequence[Tree], loose: Sequence[Table], policy: Policy) -> Und
 
 
 def _file_table(found: FileTables) -> Understood:
-    guesses = (found.guess, *_content_guess(found.content))
-    why = f"column {found.guess.value!r} of a table names files"
+    guesses = (*found.guesses, *_content_guess(found.content))
+    why = f"column {found.column!r} of a table names files"
     return Understood("file_table", found.splits, why, found.content, {}, guesses)
 
 
@@ -208,7 +209,7 @@ def _image_masks(
     tables = {} if legend is None else {"legend": legend}
     count = sum(len(of_split.pairs) for of_split in pairs.values())
     why = f"{count:,} pictures have a mask of the same name in a folder of masks, or beside them"
-    guesses = [*_split_guesses(main), *_content_guess("image")]
+    guesses = [*_split_guesses(main), *_content_guess("image"), *reading_guesses(loose)]
     if legend is not None and not any(t.source.role == "legend" for t in loose):
         names_of = ", ".join(map(str, legend["name"].head(_NAMED)))
         guesses.append(

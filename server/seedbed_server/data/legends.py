@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,15 @@ import pandas as pd
 _NAME = re.compile(
     r"(legend|class(es)?|labels?)|(class|label|colou?r)[_\- ]?(dict|map|colou?rs?|names?)"
     r"|colou?rs|palette|id2label"
+)
+_SUFFIXES = (".csv", ".tsv", ".json", ".txt")
+MAX_TEXT_BYTES = 2**20
+_MAX_LINE = 200
+_CHANNELS = r"(?P<r>[0-9]{1,3})[\s,]+(?P<g>[0-9]{1,3})[\s,]+(?P<b>[0-9]{1,3})"
+# CamVid's own form, and the other way round, where colons may follow as in CVAT's.
+_LINES = (
+    re.compile(rf"{_CHANNELS}[\s,:]+(?P<name>\S.*)"),
+    re.compile(rf"(?P<name>\S.*?)[\s,:]+{_CHANNELS}:*"),
 )
 _COLUMNS = {
     "name": ("name", "class", "label", "classname", "classes", "category"),
@@ -23,10 +32,17 @@ _COLUMNS = {
 }
 
 
+def legend_in_file(path: Path) -> pd.DataFrame | None:
+    """The legend in a text file, as `legend_from_text`; None for others and for large files."""
+    if path.suffix.lower() != ".txt" or path.stat().st_size > MAX_TEXT_BYTES:
+        return None
+    return legend_from_text(path.read_bytes())
+
+
 def is_legend_name(path: str) -> bool:
     """Whether a file is called as a legend is."""
     file = PurePosixPath(path.lower())
-    return file.suffix in (".csv", ".tsv", ".json") and bool(_NAME.fullmatch(file.stem))
+    return file.suffix in _SUFFIXES and bool(_NAME.fullmatch(file.stem))
 
 
 def as_legend(table: pd.DataFrame) -> pd.DataFrame | None:
@@ -57,6 +73,28 @@ def legend_from_json(data: bytes) -> pd.DataFrame | None:
         content = inner if isinstance(inner, list | dict) and inner else content
     rows = _rows(content)
     return None if not rows else as_legend(pd.DataFrame(rows))
+
+
+def legend_from_text(data: bytes) -> pd.DataFrame | None:
+    """The legend in a text file whose lines are `R G B name` or `name R G B`, with spaces, tabs or
+    commas between, each from 0 to 255. Blank lines, and those that begin with # or //, say nothing.
+    None for others."""
+    try:
+        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        return None
+    said = [line for line in lines if line and not line.startswith(("#", "//"))]
+    if any(len(line) > _MAX_LINE for line in said):
+        return None
+    for form in _LINES:
+        matches = [match for line in said if (match := form.fullmatch(line))]
+        if matches and len(matches) == len(said):
+            colours = [{channel: int(match[channel]) for channel in "rgb"} for match in matches]
+            if max(max(colour.values()) for colour in colours) > 255:
+                return None
+            named = zip(matches, colours, strict=True)
+            return pd.DataFrame([{"name": match["name"], **colour} for match, colour in named])
+    return None
 
 
 def _rows(content: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data import archives
 from seedbed_server.data.guesses import Guess
 from seedbed_server.data.layouts import Understood, Unsuitable, understand_as, understand_files
+from seedbed_server.data.legends import legend_in_file
 from seedbed_server.data.references import SPLITS, Policy, ResolvedSource, fetch
 from seedbed_server.data.samples import Loader, load_sample
 from seedbed_server.data.side_tables import Table
@@ -78,7 +79,9 @@ def look(
             trees.append(_open_tree(source, policy, _said(resolved)))
         else:
             name = source.path.name
-            frame = read_table(source.path, name=name, field=source.field, policy=policy)
+            frame = legend_in_file(source.path) if source.role == "legend" else None
+            if frame is None:
+                frame = read_table(source.path, name=name, field=source.field, policy=policy)
             loose.append(Table(source, name, source.split, frame))
     try:
         found = (

@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from seedbed_sdk.blocks.column_types import count_off, infer_column_type
+from seedbed_sdk.column_names import ITEMS, RATINGS, TIMES, USERS, column_called
 from seedbed_sdk.dataset import Dataset, DataSplit
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data.file_tables import FileNames, find_file_column
 from seedbed_server.data.frames import closest
-from seedbed_server.data.guesses import ITEMS, RATINGS, TIMES, USERS, Guess, column_called
+from seedbed_server.data.guesses import Guess
+from seedbed_server.data.name_groups import NameGroups, find_name_groups
 
 LABEL = "label"
 FILE_LAYOUTS = ("class_folders", "files")
@@ -142,6 +145,27 @@ class Shape:
             found += ["rating", "interaction"] if self.rating else ["interaction"]
         return (*found, *self._types_of_column(self.target))
 
+    def file_names(self, split: str) -> list[str]:
+        """The names of the files that are the items of a split, without masks; empty where items
+        are no files, or the data has no such split."""
+        data = self.dataset.splits.get(split)
+        if data is None or self.dataset.layout == "table":
+            return []
+        if not self.files or data.table is None:
+            return [file.name for file in data.files]
+        return list(map(str, data.table[self.files])) if self.files in data.table else []
+
+    @cached_property
+    def name_groups(self) -> NameGroups | None:
+        """The groups of training files that their names tell of."""
+        labels: list[str] = []
+        names = self.file_names("train")
+        if self.dataset.layout == "class_folders":
+            labels = [PurePosixPath(name).parent.name for name in names]
+        elif self.table is not None and self.target and self.target_type == "category":
+            labels = list(map(str, self.table[self.target]))
+        return find_name_groups(names, labels)
+
     @property
     def target_type(self) -> str:
         """`category`, `regression`, or empty where it is neither or the data does not say."""
@@ -179,6 +203,10 @@ class Shape:
             first, last = self.series[0], self.series[-1]
             why = "their names are numbered, and each is like the one before"
             found.append(Guess("value_columns", f"{first} … {last}", why, "option value_columns"))
+        if self.name_groups:
+            why = f"files are numbered in groups: {self.name_groups.shown()}"
+            asked = "only used where asked for, with the option group_pattern"
+            found.append(Guess("group_pattern", self.name_groups.pattern, why, asked))
         return found
 
     @cached_property

@@ -8,12 +8,23 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from seedbed_sdk.column_names import ITEMS, USERS, column_called
 from seedbed_sdk.errors import InvalidArgument
-from seedbed_server.data.guesses import ITEMS, USERS, Guess, column_called
+from seedbed_server.data.guesses import Guess
 from seedbed_server.data.large_tables import put_below
 from seedbed_server.data.references import ResolvedSource
 
 SIDE_ROLES = ("items", "users", "legend")
+_READ_AS = {
+    "delimiter": (
+        "between such characters most rows have as many values as the header",
+        "save the table as Parquet, or with commas and values that contain one in quotes",
+    ),
+    "encoding": (
+        "its bytes are not UTF-8, and are text in this encoding",
+        "save the table as UTF-8",
+    ),
+}
 _KNOWN_SHARE = 0.5
 _NAME_SHARE = 0.9
 
@@ -75,12 +86,37 @@ def divide(tables: Sequence[Table]) -> Divided:
     )
 
 
+def reading_guesses(tables: Sequence[Table]) -> list[Guess]:
+    """How delimited texts were read, where they are not written in the plain way: with commas, or
+    tabs in a file named so, in UTF-8. Tables that were read alike are told of together."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for table in tables:
+        read_as = table.frame.attrs.get("read_as", {})
+        plain = {"delimiter": ("comma", "tab") if _has_tabs(table.name) else ("comma",)}
+        for what, value in read_as.items():
+            if value not in plain.get(what, ("utf-8",)):
+                alike.setdefault((what, value), []).append(table.name)
+    return [
+        Guess(
+            f"{what} of {names[0]}" + (f" and {len(names) - 1:,} more" if names[1:] else ""),
+            value,
+            *_READ_AS[what],
+        )
+        for (what, value), names in alike.items()
+    ]
+
+
 def put_together(tables: Sequence[Table]) -> dict[str, pd.DataFrame]:
     """The tables of each split as one. Raises InvalidArgument where their columns differ."""
     splits: dict[str, list[Table]] = {}
     for table in tables:
         splits.setdefault(table.split or "train", []).append(table)
     return {split: _concatenated(of_split) for split, of_split in splits.items()}
+
+
+def _has_tabs(name: str) -> bool:
+    endings = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
+    return ".tsv" in endings or ".tab" in endings
 
 
 def _recognised(tables: Sequence[Table]) -> tuple[dict[str, Table], list[Guess]]:

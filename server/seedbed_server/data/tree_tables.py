@@ -13,9 +13,15 @@ from seedbed_sdk.dataset import DataSplit, FileRef
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.data.file_tables import FileNames, find_file_column, name_files
 from seedbed_server.data.guesses import Guess
-from seedbed_server.data.legends import as_legend, is_legend_name, legend_from_json
+from seedbed_server.data.legends import (
+    MAX_TEXT_BYTES,
+    as_legend,
+    is_legend_name,
+    legend_from_json,
+    legend_from_text,
+)
 from seedbed_server.data.references import Policy, ResolvedSource
-from seedbed_server.data.side_tables import Table, divide, put_together
+from seedbed_server.data.side_tables import Table, divide, put_together, reading_guesses
 from seedbed_server.data.tables import read_table
 from seedbed_server.data.trees import Entry, content_of, split_of_name
 
@@ -36,11 +42,13 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class FileTables:
-    """The splits of the tables that name files, what these are, and by which column."""
+    """The splits of the tables that name files, what these are, by which `column`, and what was
+    guessed."""
 
     splits: Mapping[str, DataSplit]
     content: str
-    guess: Guess
+    column: str
+    guesses: tuple[Guess, ...]
 
 
 def tables_in(tree: Tree, policy: Policy, *, skip_bad: bool = False) -> list[Table]:
@@ -116,7 +124,8 @@ def read_file_tables(
         return None
     tables = put_together(matched)
     splits_of = {s: DataSplit(frame, tuple(refs[s].values())) for s, frame in tables.items()}
-    return FileTables(splits_of, content_of(list(named.values())), guess)
+    guesses = (guess, *reading_guesses(matched))
+    return FileTables(splits_of, content_of(list(named.values())), guess.value, guesses)
 
 
 def legend_in(trees: Sequence[Tree], loose: Sequence[Table], policy: Policy) -> pd.DataFrame | None:
@@ -149,14 +158,18 @@ def table_splits(
 ) -> tuple[dict[str, DataSplit], dict[str, pd.DataFrame], tuple[Guess, ...]]:
     """The splits and the side tables of data that is tables alone, with what was guessed. Raises
     InvalidArgument as `divide` does."""
-    divided = divide([*loose, *(table for tree in trees for table in tables_in(tree, policy))])
+    tables = [*loose, *(table for tree in trees for table in tables_in(tree, policy))]
+    divided = divide(tables)
     splits = {split: DataSplit(table=frame) for split, frame in divided.items.items()}
-    return splits, dict(divided.sides), divided.guesses
+    return splits, dict(divided.sides), (*divided.guesses, *reading_guesses(tables))
 
 
 def _legend(tree: Tree, entry: Entry, policy: Policy) -> pd.DataFrame | None:
+    is_text = entry.suffix == ".txt"
     try:
-        data = entry.read(policy.max_held_table_bytes)
+        data = entry.read(MAX_TEXT_BYTES if is_text else policy.max_held_table_bytes)
+        if is_text:
+            return legend_from_text(data)
         if entry.suffix == ".json":
             return legend_from_json(data)
         name = f"{tree.name}/{entry.path}"

@@ -27,6 +27,7 @@ IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".p
 
 AUDIO = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 TEXTS = (".txt", ".text")
+_KINDS = {"image": IMAGES, "audio": AUDIO, "text": TEXTS}
 PICTURE_FOLDERS = re.compile(r"images?|imgs?|pictures?|photos?|jpegimages|frames?|rgb|inputs?")
 MASK_FOLDERS = re.compile(
     r"masks?|labels?|annotations?|annots?|segmentations?|seg|gt|ground[_ -]?truth"
@@ -44,7 +45,8 @@ _SPLIT_WITH_ROLE = re.compile(
 class Entry:
     """A file in a tree. `path` is where it lies; `name` is that without a folder that wraps the
     whole tree; `inner` is its path in its split, or the same where it lies in none; `split` is
-    empty there. `read(limit)` returns its bytes, or raises OSError; `file` is it in a folder."""
+    empty there. `read(limit)` returns its bytes, or raises OSError; `file` is it in a folder.
+    `plugged` are the endings of tables that plugins read."""
 
     path: str
     name: str
@@ -52,6 +54,7 @@ class Entry:
     split: str
     read: Callable[[int], bytes] = field(repr=False)
     file: Path | None = None
+    plugged: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def suffix(self) -> str:
@@ -60,12 +63,11 @@ class Entry:
     @property
     def kind(self) -> str:
         """`image`, `audio`, `text`, or empty for anything else."""
-        kinds = {"image": IMAGES, "audio": AUDIO, "text": TEXTS}
-        return next((kind for kind, known in kinds.items() if self.suffix in known), "")
+        return next((kind for kind, known in _KINDS.items() if self.suffix in known), "")
 
     @property
     def is_table(self) -> bool:
-        return tables.is_table(self.name) and self.suffix != ".txt"
+        return tables.is_table(self.name, self.plugged) and self.suffix != ".txt"
 
     @property
     def is_note(self) -> bool:
@@ -83,12 +85,14 @@ def open_tree(source: ResolvedSource, policy: Policy) -> list[Entry]:
     Raises InvalidArgument as `list_files` and `open_archive` do.
     """
     assert source.path is not None
+    # In a tree a picture is a picture, even where a plugin reads tables out of such files.
+    plugged = frozenset(policy.readers).difference(*_KINDS.values())
     if source.path.is_dir():
         paths = dict(source.files())
-        entries = _in_splits({name: partial(_read_file, path) for name, path in paths.items()})
-        return [replace(entry, file=paths[entry.path]) for entry in entries]
+        reads = {name: partial(_read_file, path) for name, path in paths.items()}
+        return [replace(e, file=paths[e.path]) for e in _in_splits(reads, plugged)]
     members = archives.open_archive(source.path, policy, source.field)
-    return _in_splits({m.name: m.read for m in members if not is_ignored(m.name)})
+    return _in_splits({m.name: m.read for m in members if not is_ignored(m.name)}, plugged)
 
 
 def in_split(entries: Sequence[Entry], split: str) -> list[Entry]:
@@ -167,11 +171,11 @@ def _read_file(path: Path, limit: int) -> bytes:
     return data
 
 
-def _in_splits(files: Mapping[str, Callable[[int], bytes]]) -> list[Entry]:
+def _in_splits(files: Mapping[str, Callable[[int], bytes]], plugged: frozenset[str]) -> list[Entry]:
     entries = []
-    for original, name in zip(sorted(files), _unwrapped(sorted(files)), strict=True):
+    for original, name in zip(sorted(files), _unwrapped(sorted(files), plugged), strict=True):
         split, inner = _split_of(name)
-        entries.append(Entry(original, name, inner, split, files[original]))
+        entries.append(Entry(original, name, inner, split, files[original], plugged=plugged))
     return entries
 
 
@@ -194,7 +198,7 @@ def _split_of(name: str) -> tuple[str, str]:
     return "", name
 
 
-def _unwrapped(names: list[str]) -> list[str]:
+def _unwrapped(names: list[str], plugged: frozenset[str]) -> list[str]:
     """Without the one folder that holds everything, where that is not a split or a class."""
     tops = {name.partition("/")[0] for name in names}
     if len(tops) != 1 or next(iter(tops)).lower() in SPLIT_FOLDERS:
@@ -202,7 +206,7 @@ def _unwrapped(names: list[str]) -> list[str]:
     inner = [name.partition("/")[2] for name in names]
     has_folders = all("/" in name for name in inner)
     splits = any(n.partition("/")[0].lower() in SPLIT_FOLDERS for n in inner if "/" in n)
-    has_tables = any(tables.is_table(n) for n in inner)
+    has_tables = any(tables.is_table(n, plugged) for n in inner)
     if all(inner) and (has_folders or splits or has_tables):
         return inner
     return names

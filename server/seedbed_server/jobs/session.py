@@ -108,10 +108,11 @@ class JobSession:
                 writer.count_trials(0, samples=used)
         self._notify()
 
-    def finish_trial(self, trial: Trial, *, samples_total: int) -> None:
+    def finish_trial(self, trial: Trial, *, samples_total: int, again: bool = False) -> None:
         """Records how a trial ended; its end time is set where it has none.
 
-        `samples_total` is the job's sample passes so far, this trial's included.
+        `samples_total` is the job's sample passes so far, this trial's included; `again` says that
+        the trial had ended before and was gone on with, so that it is counted already.
         """
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
             before = writer.trial(trial.number)
@@ -119,7 +120,7 @@ class JobSession:
             writer.put_trial(
                 replace(trial, start_time=start, end_time=trial.end_time or writer.time)
             )
-            newly = before is None or before.state is TrialState.RUNNING
+            newly = not again and (before is None or before.state is TrialState.RUNNING)
             writer.count_trials(int(newly), samples=samples_total)
             writer.change(deaths=0)
             writer.append(

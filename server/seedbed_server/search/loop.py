@@ -15,7 +15,15 @@ from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.trainer import Blueprint, Data, Diverged, Hardware, Interrupted, Trainer
+from seedbed_sdk.trainer import (
+    Blueprint,
+    ContinuingTrainer,
+    Data,
+    Diverged,
+    Hardware,
+    Interrupted,
+    Trainer,
+)
 from seedbed_server.jobs.values import (
     INTERRUPTED,
     BestChanged,
@@ -27,6 +35,7 @@ from seedbed_server.jobs.values import (
 )
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.choosing import beats_by_more_than_chance
+from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
@@ -39,6 +48,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_FAILURES_IN_A_ROW = 10
+# A run cut shorter than this seldom beats those that were not.
+LEAST_SHARE_OF_A_TRIAL = 0.5
 
 
 @dataclass
@@ -75,6 +86,7 @@ class Search:
     last_failure: str = ""
     passed_over: Trial | None = None
     epoch_seconds: dict[str, float] = field(default_factory=dict)
+    trial_seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, earlier: list[Trial]) -> StopReason:
         """Runs trials until a limit is reached and returns which. `earlier` are the trials of a
@@ -83,15 +95,27 @@ class Search:
         Raises SeedbedError where one trial after the other fails.
         """
         study = Study(self.space, self.metric, self.job.seed, earlier)
+        paused = PausedTrials(self.folder, study.rungs)
+        paused.restore(earlier)
         self._resume(earlier)
         while True:
             reason = self._ended()
+            promoted = paused.promoted()
+            if reason is StopReason.TRIAL_BUDGET and promoted is not None:
+                reason = None  # To go on with a trial is not to begin one.
             if reason is not None:
                 return reason
-            proposal = study.ask(affordable=self._affordable)
+            if promoted is not None:
+                self._go_on(study, paused, promoted, may_pause=True)
+                continue
+            proposal = study.ask(affordable=self._has_time_for)
+            if proposal is None and (last := paused.furthest_ahead()) is not None:
+                self._go_on(study, paused, last, may_pause=False)
+                continue
+            proposal = proposal or study.ask(affordable=self._affordable)
             if proposal is None:
                 return StopReason.SPACE_EXHAUSTED if study.exhausted else StopReason.TIME_BUDGET
-            self._try(study, proposal)
+            self._begin(study, paused, proposal)
             if self.best is None and self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 raise SeedbedError(
                     f"{self.failures_in_a_row} trials in a row failed and none succeeded; "
@@ -109,7 +133,12 @@ class Search:
         """Whether an epoch of it fits into the time left, as far as is known."""
         return self.epoch_seconds.get(architecture, 0.0) < self.spending.seconds_left()
 
-    def _try(self, study: Study, proposal: Proposal) -> None:
+    def _has_time_for(self, architecture: str) -> bool:
+        """Whether so much of a trial fits that it may be worth something, as far as is known."""
+        seconds = LEAST_SHARE_OF_A_TRIAL * self.trial_seconds.get(architecture, 0.0)
+        return seconds < self.spending.seconds_left() and self._affordable(architecture)
+
+    def _begin(self, study: Study, paused: PausedTrials, proposal: Proposal) -> None:
         architecture = self.space.architectures[proposal.architecture]
         trial = Trial(
             number=proposal.number,
@@ -118,6 +147,24 @@ class Search:
             baseline=architecture.baseline,
             start_time=datetime.now(UTC),
         )
+        self._try(study, paused, proposal, trial, may_pause=not architecture.baseline)
+
+    def _go_on(self, study: Study, paused: PausedTrials, trial: Trial, *, may_pause: bool) -> None:
+        """Continues a trial from its checkpoint."""
+        proposal = Proposal(trial.number, trial.architecture, dict(trial.parameters))
+        self._try(study, paused, proposal, trial, may_pause=may_pause, again=True)
+
+    def _try(
+        self,
+        study: Study,
+        paused: PausedTrials,
+        proposal: Proposal,
+        trial: Trial,
+        *,
+        may_pause: bool,
+        again: bool = False,
+    ) -> None:
+        before = trial
         self.session.start_trial(trial)
         run = TrialRun(
             proposal,
@@ -127,13 +174,14 @@ class Search:
             spending=self.spending,
             session=self.session,
             control=self.control,
-            prunable=not architecture.baseline,
-            announce=lambda message: self._announce(trial, message),
+            prunable=may_pause,
+            announce=lambda message: self._announce(before, message),
+            earlier=before if again else None,
         )
         began = time.monotonic()
-        trainer, reason = self._train(proposal, run)
+        trainer, reason = self._train(proposal, run, paused.checkpoint(trial) if again else None)
         run.flush()
-        seconds = time.monotonic() - began
+        seconds = before.seconds + time.monotonic() - began
         state = TrialState.FAILED if reason else run.state
         trial = replace(
             trial,
@@ -146,18 +194,27 @@ class Search:
             reason=reason or _why_pruned(run),
             end_time=datetime.now(UTC),
         )
-        self._note(trial)
+        if again and (reason or trial.epochs == before.epochs):
+            # What it had reached before it was gone on with stands.
+            trial = replace(before, seconds=seconds, samples=run.samples, end_time=trial.end_time)
+        self._note(trial, before if again else None)
         if trainer is not None and self._is_best(trial, run.best_outputs):
             assert run.best_outputs is not None
             self._keep(Candidate(trial, trainer, run.best_outputs, run.best_epoch))
-        study.tell(proposal, state, trial.validation_score)
-        self.session.finish_trial(trial, samples_total=self.spending.samples)
+        study.tell(proposal, trial)
+        if again:
+            paused.give_up(trial)
+        if trainer and run.state is TrialState.PRUNED and isinstance(trainer, ContinuingTrainer):
+            paused.add(trial, run.rung, trainer)
+        self.session.finish_trial(trial, samples_total=self.spending.samples, again=again)
         if self.best is not None and self.best.trial is trial:
             self._announce_best(trial)
         self.session.set_progress(self.spending.progress(f"trial {trial.number} done"))
 
-    def _train(self, proposal: Proposal, run: TrialRun) -> tuple[Trainer | None, str]:
-        """A trained model, or why there is none."""
+    def _train(
+        self, proposal: Proposal, run: TrialRun, checkpoint: Path | None
+    ) -> tuple[Trainer | None, str]:
+        """A trained model, or why there is none; one that goes on where the checkpoint is."""
         architecture = self.space.architectures[proposal.architecture]
         blueprint = Blueprint(
             self.block,
@@ -167,6 +224,9 @@ class Search:
         )
         try:
             trainer = architecture.build(blueprint)
+            if checkpoint is not None:
+                assert isinstance(trainer, ContinuingTrainer)
+                trainer.load_checkpoint(checkpoint)
             trainer.fit(self.data, run)
         except Diverged as error:
             return None, f"diverged: {error}"
@@ -189,9 +249,10 @@ class Search:
         """The starting point of a trial's randomness."""
         return (self.job.seed * 7919 + number) % 2**31
 
-    def _note(self, trial: Trial) -> None:
-        self.spending.trials += 1
-        self.spending.samples += trial.samples
+    def _note(self, trial: Trial, before: Trial | None = None) -> None:
+        """Counts a trial that has ended; `before` is what of it was counted already."""
+        self.spending.trials += before is None
+        self.spending.samples += trial.samples - (before.samples if before else 0)
         if trial.state is TrialState.FAILED:
             self.failures_in_a_row += 1
             self.last_failure = f"{trial.architecture}: {trial.reason}"
@@ -200,6 +261,9 @@ class Search:
             per_epoch = trial.seconds / max(trial.epochs, 1.0)
             known = self.epoch_seconds.get(trial.architecture, per_epoch)
             self.epoch_seconds[trial.architecture] = min(known, per_epoch)
+            if trial.state is TrialState.COMPLETE:
+                shortest = self.trial_seconds.get(trial.architecture, trial.seconds)
+                self.trial_seconds[trial.architecture] = min(shortest, trial.seconds)
 
     def _is_best(self, trial: Trial, outputs: Array | None) -> bool:
         """Of equal scores the earlier stays: it is the likelier a default that is known to be good,

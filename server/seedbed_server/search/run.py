@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import EpochReport, Verdict
-from seedbed_server.jobs.values import EpochFinished, TrialState
+from seedbed_server.jobs.values import EpochFinished, Trial, TrialState
 from seedbed_server.search.budget import Spending, reaches
-from seedbed_server.search.study import Proposal, Study, rung_of
+from seedbed_server.search.rungs import rung_of
+from seedbed_server.search.study import Proposal, Study
 
 if TYPE_CHECKING:
     from seedbed_server.executors import Control
@@ -21,7 +22,8 @@ FLUSH_SECONDS = 0.2
 
 
 class TrialRun:
-    """Implements `seedbed_sdk.trainer.Run` for one trial of a search."""
+    """Implements `seedbed_sdk.trainer.Run` for one trial of a search, which may go on where it had
+    paused: `earlier` is the trial as it was then."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class TrialRun:
         control: Control,
         prunable: bool,
         announce: Callable[[str], None],
+        earlier: Trial | None = None,
     ) -> None:
         self.proposal = proposal
         self.study = study
@@ -50,11 +53,17 @@ class TrialRun:
         self.best_outputs: Array | None = None
         self.best_epoch = 0
         self.samples = 0
-        self.epochs = 0
+        self.epochs = 0.0
+        self.samples_before = 0
         self.state = TrialState.COMPLETE
         self._unsent: list[EpochFinished] = []
         self._sent_at = time.monotonic() if proposal.number else 0.0
-        self._rung = 0
+        self.rung = 0
+        if earlier is not None:
+            self.scores = list(earlier.epoch_scores)
+            self.best_score = earlier.validation_score
+            self.samples = self.samples_before = earlier.samples
+            self.epochs = earlier.epochs
 
     def report(self, report: EpochReport) -> Verdict:
         """Scores the epoch, writes it down and decides whether the trial goes on."""
@@ -70,7 +79,8 @@ class TrialRun:
             self.best_outputs = report.valid_outputs
             self.best_epoch = report.epoch
         self._send(report, score)
-        return Verdict(best, stop=self._ends(report, score))
+        ends = self._ends(report, score)
+        return Verdict(best, stop=ends, pause=ends and self.state is TrialState.PRUNED)
 
     def should_stop(self) -> bool:
         """Whether the budget is used, or the user asked."""
@@ -82,7 +92,7 @@ class TrialRun:
 
     def samples_left(self) -> float:
         """Training items the trial may still pass."""
-        return self.spending.samples_left() - self.samples
+        return self.spending.samples_left() - (self.samples - self.samples_before)
 
     def log(self, message: str) -> None:
         """Tells what is being done now."""
@@ -115,10 +125,10 @@ class TrialRun:
         if reaches(self.spending.budget.target_score, self.metric, score):
             return True
         rung = rung_of(report.epoch, report.epochs)
-        if self.prunable and rung > self._rung and report.epoch < report.epochs:
-            self._rung = rung
+        if self.prunable and rung > self.rung and report.epoch < report.epochs:
+            self.rung = rung
             assert self.best_score is not None
-            if self.study.rung_score(self.proposal, rung, self.best_score):
+            if not self.study.rung_score(self.proposal, rung, self.best_score):
                 self.state = TrialState.PRUNED
                 return True
         return False

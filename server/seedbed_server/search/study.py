@@ -14,25 +14,25 @@ import optuna
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.space import Parameters
 from seedbed_server.jobs.values import INTERRUPTED, Trial, TrialState
+from seedbed_server.search.rungs import Rungs, rungs_of
 from seedbed_server.search.space import ARCHITECTURE, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Said of `group` in every study; the version is pinned.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-RUNGS = 10
 ATTEMPTS_TO_ASK = 50
 FREE_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to try next."""
+    """What to try next. A trial that goes on after a pause has no handle."""
 
     number: int
     architecture: str
     parameters: Parameters
-    handle: optuna.Trial
+    handle: optuna.Trial | None = None
 
 
 class Study:
@@ -52,16 +52,16 @@ class Study:
         self._tried: set[str] = set()
         self._tried_of: Counter[str] = Counter()
         self._next = 0
-        self._study = optuna.create_study(
-            direction="maximize" if metric.higher_is_better else "minimize",
-            pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=max(5, len(self._portfolio)), n_warmup_steps=2
-            ),
-        )
+        self._ended: dict[int, Trial] = {}
+        self.rungs = Rungs(metric, startup=max(5, len(self._portfolio)))
         for trial in sorted(earlier, key=lambda t: t.number):
             self._next = trial.number + 1
             if trial.reason != INTERRUPTED:
-                self._add(trial)
+                self._ended[trial.number] = trial
+                self._remember(trial.architecture, _key(trial.architecture, dict(trial.parameters)))
+                for rung, score in rungs_of(trial, metric):
+                    self.rungs.note(trial.number, rung, score)
+        self._study = self._rebuilt()
 
     @property
     def exhausted(self) -> bool:
@@ -97,19 +97,26 @@ class Study:
         return None
 
     def rung_score(self, proposal: Proposal, rung: int, score: float) -> bool:
-        """Reports a score at a tenth of the trial's epochs; says whether to prune it."""
-        proposal.handle.report(score, rung)
-        return proposal.handle.should_prune()
+        """Reports a trial's best score at a tenth of its epochs; says whether it goes on."""
+        if proposal.handle is not None:
+            proposal.handle.report(score, rung)
+        self.rungs.note(proposal.number, rung, score)
+        return self.rungs.goes_on(proposal.number, rung)
 
-    def tell(self, proposal: Proposal, state: TrialState, score: float | None) -> None:
-        """Says how a trial went. A pruned trial's score counts; a failed trial has none."""
+    def tell(self, proposal: Proposal, trial: Trial) -> None:
+        """Says how a trial ended. A pruned trial's score counts; a failed trial has none."""
+        again = proposal.number in self._ended
+        self._ended[proposal.number] = trial
         handle = proposal.handle
-        if state is TrialState.FAILED or score is None:
+        if handle is None or again:
+            # Optuna takes no second word on a trial.
+            self._study = self._rebuilt()
+        elif trial.state is TrialState.FAILED or trial.validation_score is None:
             self._study.tell(handle, state=optuna.trial.TrialState.FAIL)
-        elif state is TrialState.PRUNED:
+        elif trial.state is TrialState.PRUNED:
             self._study.tell(handle, state=optuna.trial.TrialState.PRUNED)
         else:
-            self._study.tell(handle, score)
+            self._study.tell(handle, trial.validation_score)
 
     def _remember(self, architecture: str, key: str) -> None:
         if key not in self._tried:
@@ -136,8 +143,16 @@ class Study:
             seed=seed, n_startup_trials=len(self._portfolio) + 5, group=True, multivariate=True
         )
 
-    def _add(self, trial: Trial) -> None:
-        self._remember(trial.architecture, _key(trial.architecture, dict(trial.parameters)))
+    def _rebuilt(self) -> optuna.Study:
+        study = optuna.create_study(
+            direction="maximize" if self.metric.higher_is_better else "minimize",
+            pruner=optuna.pruners.NopPruner(),
+        )
+        for _, trial in sorted(self._ended.items()):
+            self._add(study, trial)
+        return study
+
+    def _add(self, study: optuna.Study, trial: Trial) -> None:
         if trial.validation_score is None or trial.architecture not in self.space.architectures:
             return
         params = self._flat(trial.architecture, dict(trial.parameters))
@@ -145,7 +160,7 @@ class Study:
         if set(params) != set(distributions):
             return
         pruned = trial.state is TrialState.PRUNED
-        self._study.add_trial(
+        study.add_trial(
             optuna.trial.create_trial(
                 state=optuna.trial.TrialState.PRUNED
                 if pruned
@@ -153,7 +168,7 @@ class Study:
                 value=trial.validation_score,
                 params=params,
                 distributions=distributions,
-                intermediate_values=_rungs(trial.epoch_scores),
+                intermediate_values=dict(rungs_of(trial, self.metric)),
             )
         )
 
@@ -164,13 +179,3 @@ class Study:
 
 def _key(architecture: str, parameters: Parameters) -> str:
     return json.dumps([architecture, parameters], sort_keys=True, default=str)
-
-
-def rung_of(epoch: int, epochs: int) -> int:
-    """In which tenth of its epochs a trial is, from 1 to 10: what makes trials of different lengths
-    comparable."""
-    return min(RUNGS, max(1, RUNGS * epoch // max(epochs, 1)))
-
-
-def _rungs(scores: Sequence[float]) -> dict[int, float]:
-    return {rung_of(epoch, len(scores)): score for epoch, score in enumerate(scores, start=1)}

@@ -12,6 +12,7 @@ import structlog
 from seedbed_sdk.dataset import Dataset
 from seedbed_server.data.doctor.columns import about_columns, about_split_columns
 from seedbed_server.data.doctor.context import Check, Context
+from seedbed_server.data.doctor.file_groups import about_file_groups
 from seedbed_server.data.doctor.items import (
     about_alike_pictures,
     about_damaged_files,
@@ -40,6 +41,7 @@ CHECKS: Mapping[str, Check] = {
     "equal rows": about_rows,
     "leaking columns": about_leaks,
     "groups": about_groups,
+    "groups of files": about_file_groups,
     "order in time": about_time,
     "shift between the splits": about_shift,
     "suspicious labels": about_labels,

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from seedbed_server.data.doctor.context import Array, Context
+from seedbed_server.data.doctor.columns import is_id
+from seedbed_server.data.doctor.context import DIVIDING, Array, Context, number
+from seedbed_server.data.doctor.features import labels_of
 from seedbed_server.jobs.values import Finding
 
 SERIOUS_SHARE = 0.01
-NEAR_SHARE = 0.001
+NOTED_SHARE = 0.001
 BY_CHANCE = 1e-3
 NEAR_BY_CHANCE = 1e-6
 MAX_NEAR_ROWS = 100_000
@@ -30,8 +32,9 @@ class _Hashes:
 
 
 def about_rows(context: Context) -> Iterator[Finding]:
-    """Rows that occur again, in the training data or held out; rows held out that differ from a
-    training row in one column only. What few values must repeat by chance is no finding."""
+    """Rows that occur again, in the training data or held out; rows that differ in their class
+    alone, where these are not very few; rows held out that differ from a training row in one column
+    only. What few values must repeat by chance is no finding."""
     table = context.table()
     if context.layout != "table" or table is None:
         return
@@ -48,6 +51,7 @@ def about_rows(context: Context) -> Iterator[Finding]:
             "",
             "If they are copies by mistake, remove them: validation scores come out too high.",
         )
+    yield from _conflicts(context, table, names, train, chance)
     for split, other in context.held_out():
         shared = [name for name in names if name in other.columns]
         if not shared:
@@ -66,6 +70,51 @@ def about_rows(context: Context) -> Iterator[Finding]:
                 f"Remove them from one of the two: {split} scores come out too high.",
             )
         yield from _near(context, split, shared, here, there, odds, ~again)
+
+
+def _conflicts(
+    context: Context, table: pd.DataFrame, names: list[str], train: _Hashes, chance: list[float]
+) -> Iterator[Finding]:
+    """Rows with the same inputs and different classes. Identifiers, and columns that only divide
+    the rows, are no inputs; free text is not the same by chance."""
+    shape = context.shape
+    if shape.target_types[:1] != ("category",) or not shape.target or shape.user:
+        return
+    left_out = {shape.target, *(context.options.get(option) for option in DIVIDING)}
+    left_out |= {
+        name
+        for name, part in zip(names, train.parts, strict=True)
+        if len(np.unique(part)) == len(part) and is_id(table[name], name, shape.types[name])
+    }
+    used = [name for name in names if name not in left_out]
+    odds = [0.0 if shape.types[n] == "text" else chance[names.index(n)] for n in used]
+    if not used or not _is_rare(odds, len(table), BY_CHANCE):
+        return
+    inputs = train.whole.copy()
+    for i, name in enumerate(names):
+        if name in left_out:
+            inputs -= _column_hashes(table[name], i)
+    rows = np.flatnonzero(pd.Series(inputs).duplicated(keep=False))
+    labels = table[shape.target].iloc[rows]
+    codes = labels_of(labels)
+    found = pd.DataFrame({"inputs": inputs[rows], "code": codes, "label": labels, "row": rows + 1})
+    found = found[codes >= 0]
+    differ = found.groupby("inputs")["code"].transform("nunique") > 1
+    count = int(differ.sum())
+    if count <= NOTED_SHARE * len(table):
+        return
+    first, *others = found[found["inputs"] == found["inputs"][differ].iloc[0]].itertuples()
+    other = next(row for row in others if row.code != first.code)
+    yield Finding(
+        "WARNING" if count >= SERIOUS_SHARE * len(table) else "INFO",
+        "conflicting_labels",
+        f"{count:,} of {len(table):,} training rows have the same {number(used, 'input', 'inputs')}"
+        f" as a row of another class, such as row {first.row:,}, which is {str(first.label)!r}, "
+        f"and row {other.row:,}, which is {str(other.label)!r}",
+        shape.target,
+        "Correct their labels, or add a column that tells them apart: no model can be right about "
+        "both.",
+    )
 
 
 def _near(
@@ -96,7 +145,7 @@ def _near(
             columns.append(name)
             near |= found
     count = int(near.sum())
-    if count >= max(1, NEAR_SHARE * len(rows)):
+    if count >= max(1, NOTED_SHARE * len(rows)):
         of = ", ".join(map(repr, columns[:5]))
         yield Finding(
             "WARNING" if count >= SERIOUS_SHARE * len(rows) else "INFO",
@@ -116,12 +165,17 @@ def _hashes(table: pd.DataFrame, names: list[str]) -> _Hashes:
     kept = min(len(table), MAX_NEAR_ROWS, MAX_NEAR_CELLS // len(names))
     parts = np.empty((len(names), kept), dtype=np.uint64)
     for i, name in enumerate(names):
-        # An odd factor of its own keeps columns with the same values apart in the sum.
-        factor = np.uint64((2 * i + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF | 1)
-        hashes = pd.util.hash_pandas_object(_plain(table[name]), index=False).to_numpy() * factor
+        hashes = _column_hashes(table[name], i)
         whole += hashes
         parts[i] = hashes[:kept]
     return _Hashes(whole, parts)
+
+
+def _column_hashes(column: pd.Series, i: int) -> Array:
+    # An odd factor of its own keeps columns with the same values apart in the sum.
+    factor = np.uint64((2 * i + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF | 1)
+    hashes: Array = pd.util.hash_pandas_object(_plain(column), index=False).to_numpy() * factor
+    return hashes
 
 
 def _plain(column: pd.Series) -> pd.Series:
