@@ -160,8 +160,8 @@ class Learner:
         steps_per_epoch = max(1, len(data.train) // batch_size)
         if self.total_steps == 0:
             self.total_steps = self.config.epochs * steps_per_epoch
-        affordable = self.step + run.samples_left() / batch_size
-        self.total_steps = int(min(self.total_steps, max(affordable, self.step + 1)))
+        affordable = max(self.step + run.samples_left() / batch_size, self.step + 1)
+        self._shorten(run, lambda: min(self.total_steps, affordable))
         self._valid_count = len(data.valid)
         self.fitting = True
         return batch_size, steps_per_epoch
@@ -270,15 +270,22 @@ class Learner:
 
     def _plan(self, run: Run, pace: Pace) -> None:
         """Shortens the run to what fits into the time left, so that the decay still completes."""
+        self._shorten(run, lambda: self._fitting_steps(run, pace))
+
+    def _shorten(self, run: Run, steps: Callable[[], float]) -> None:
+        self.total_steps = int(run.decide("total_steps", self.step, self.total_steps, steps))
+
+    def _fitting_steps(self, run: Run, pace: Pace) -> int:
         now = time.monotonic()
         if now - self._planned_at < PLAN_EVERY_SECONDS:
-            return
+            return self.total_steps
         fits = steps_that_fit(
             run.seconds_left() - self._validation_seconds(pace), pace.seconds_per_step
         )
-        if not math.isinf(fits):
-            self._planned_at = now
-            self.total_steps = int(min(self.total_steps, self.step + fits))
+        if math.isinf(fits):
+            return self.total_steps
+        self._planned_at = now
+        return int(min(self.total_steps, self.step + fits))
 
     def _validation_seconds(self, pace: Pace) -> float:
         """What the next validation pass is expected to take: as the last one, or as forward passes

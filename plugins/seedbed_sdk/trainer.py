@@ -115,6 +115,10 @@ class Interrupted(Exception):
     """The trial was asked to end before it had anything to keep."""
 
 
+SHARED = "shared "
+"""How the names of decisions begin that hold for all trials of a job."""
+
+
 class Run(Protocol):
     """A trial's line to the search. All limits are already reduced by what finishing needs."""
 
@@ -129,6 +133,16 @@ class Run(Protocol):
 
     def samples_left(self) -> float:
         """Training items that the trial may still pass; infinite without such a budget."""
+
+    def decide(self, name: str, at: int, unchanged: float, measure: Callable[[], float]) -> float:
+        """What `measure` returns, which may depend on the clock; it is written down where it is
+        not `unchanged`, so that the trial can be run again to the same result: then what was
+        written down for this `name` and `at`, such as the step, is returned instead. Whatever a
+        trainer does by how much time is left, other than to stop, it is to decide here.
+
+        Of what several trials share, such as the rows that features are computed for, the name
+        begins with `SHARED`.
+        """
 
     def log(self, message: str) -> None:
         """Tells the user what is going on before the first epoch, such as computing features."""

@@ -61,7 +61,7 @@ class BagTrainer(ConvertedTrainer):
 
     def splits(self, data: Data, run: Run) -> tuple[SplitArrays, Arrays]:
         rows = np.arange(len(data.train))
-        counts = ngram_splits(data, MAX_NGRAMS, run, self.blueprint.seed, rows)
+        counts = ngram_splits(data, MAX_NGRAMS, run, rows)
         self.ngrams = counts.ngrams
         self.learner = self._learner()
         train = SplitArrays(_padded(counts.train), data.train.target[counts.rows])

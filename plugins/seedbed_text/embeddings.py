@@ -49,14 +49,18 @@ class Embeddings:
         self._encoder: Encoder | None = None
         self._tokenizer: encoders.Tokenizer | None = None
 
-    def splits(self, data: Data, run: Run, seed: int) -> EmbeddedSplits:
+    def splits(self, data: Data, run: Run) -> EmbeddedSplits:
         """The vectors of both splits, kept for all trials and, unless time is too short for every
         item, for later jobs. Raises Interrupted where the run is to stop."""
         key = ("embeddings", self.name, self.max_tokens)
         train, valid = texts_of(data.train.inputs), texts_of(data.valid.inputs)
 
+        what = " ".join(map(str, key))
+
         def compute() -> Arrays:
-            rows = affordable_rows(len(train), len(valid), self._measure(train, run), run, seed)
+            rows = affordable_rows(
+                what, len(train), len(valid), lambda: self._measure(train, run), run
+            )
             if len(rows) < len(train):
                 raise _TimeIsShort(rows)
             run.log(f"running {self.name} over {len(train) + len(valid)} texts once")
@@ -66,6 +70,9 @@ class Embeddings:
             some = self._both([train[row] for row in rows], valid, run)
             return EmbeddedSplits(some["train"], some["valid"], rows)
 
+        known = affordable_rows(what, len(train), len(valid), lambda: 0.0, run)
+        if len(known) < len(train):
+            return data.cached((*key, "shortened"), lambda: compute_some(known))
         try:
             arrays = data.stored(key, compute)
         except _TimeIsShort as error:

@@ -103,12 +103,12 @@ class LinearTextTrainer:
         rows = np.arange(len(data.train))
         vectors = None
         if self.embeddings is not None:
-            vectors = self.embeddings.splits(data, run, self.seed)
+            vectors = self.embeddings.splits(data, run)
             rows = vectors.rows
         if self.ngrams is None:
             assert vectors is not None
             return _stack(None, vectors.train), _stack(None, vectors.valid), rows
-        counts = ngram_splits(data, MAX_NGRAMS, run, self.seed, rows)
+        counts = ngram_splits(data, MAX_NGRAMS, run, rows)
         self.ngrams = counts.ngrams
         if vectors is None:
             return counts.train, counts.valid, counts.rows

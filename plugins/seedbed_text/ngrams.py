@@ -123,12 +123,12 @@ class NGramSplits:
     rows: Array
 
 
-def ngram_splits(data: Data, max_size: int, run: Run, seed: int, rows: Array) -> NGramSplits:
+def ngram_splits(data: Data, max_size: int, run: Run, rows: Array) -> NGramSplits:
     """Learns n-grams from the training items `rows`, or from as many of them as there is time for;
     once for all trials of a job. Raises Interrupted where the run is to stop."""
 
     def compute() -> NGramSplits:
-        chosen = rows[_affordable(data, max_size, run, seed, len(rows))]
+        chosen = rows[_affordable(data, max_size, run, len(rows))]
         ngrams = NGrams(max_size)
         train = ngrams.fit(texts_of(data.train.inputs, chosen), run)
         return NGramSplits(
@@ -138,12 +138,14 @@ def ngram_splits(data: Data, max_size: int, run: Run, seed: int, rows: Array) ->
     return data.cached(("ngrams", max_size, len(rows)), compute)
 
 
-def _affordable(data: Data, max_size: int, run: Run, seed: int, count: int) -> Array:
-    began = time.monotonic()
-    sample = texts_of(data.train.inputs, slice(MIN_ROWS))
-    NGrams(max_size).fit(sample, run)
-    each = (time.monotonic() - began) / max(1, len(sample))
-    return affordable_rows(count, len(data.valid), each, run, seed)
+def _affordable(data: Data, max_size: int, run: Run, count: int) -> Array:
+    def each() -> float:
+        began = time.monotonic()
+        sample = texts_of(data.train.inputs, slice(MIN_ROWS))
+        NGrams(max_size).fit(sample, run)
+        return (time.monotonic() - began) / max(1, len(sample))
+
+    return affordable_rows(f"ngrams {max_size}", count, len(data.valid), each, run)
 
 
 def _watched(texts: Sequence[str], run: Run | None) -> Iterator[str]:

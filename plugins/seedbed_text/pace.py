@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array
-from seedbed_sdk.trainer import Run
+from seedbed_sdk.trainer import SHARED, Run
 
 SHARE_OF_TIME = 0.5
 MIN_ROWS = 256
 
 
-def affordable_rows(train: int, valid: int, seconds_each: float, run: Run, seed: int) -> Array:
+def affordable_rows(
+    what: str, train: int, valid: int, seconds_each: Callable[[], float], run: Run
+) -> Array:
     """Training items, rising, that together with all validation items take at most half of the time
-    left: all of them, or a random choice, of which the user is told."""
-    seconds = run.seconds_left() * SHARE_OF_TIME
-    if math.isinf(seconds) or seconds_each * (train + valid) <= seconds:
+    left: all of them, or a random choice, of which the user is told. `what` names what they are
+    for, which all trials share."""
+
+    def measured() -> int:
+        seconds = run.seconds_left() * SHARE_OF_TIME
+        if math.isinf(seconds):
+            return train
+        each = seconds_each()
+        if each * (train + valid) <= seconds:
+            return train
+        return min(train, max(MIN_ROWS, int(seconds / each) - valid))
+
+    wanted = int(run.decide(f"{SHARED}rows {what}", 0, train, measured))
+    if wanted == train:
         return np.arange(train)
-    wanted = min(train, max(MIN_ROWS, int(seconds / seconds_each) - valid))
     run.log(f"time allows {wanted} of {train} texts")
-    return np.sort(np.random.default_rng(seed).permutation(train)[:wanted])
+    return np.sort(np.random.default_rng(0).permutation(train)[:wanted])

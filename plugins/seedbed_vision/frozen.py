@@ -52,7 +52,7 @@ class OnFrozenBackbone(ABC):
     def fit(self, data: Data, run: Run) -> None:
         """Computes the features unless that was done before, then trains the head."""
         key = (self.features, self.name, self.resolution, self.flip)
-        features = features_of(data, run, key, self._encode, seed=self.blueprint.seed)
+        features = features_of(data, run, key, self._encode)
         self.learner.fit(
             Data(
                 SplitArrays(features.train, data.train.target[features.rows]),

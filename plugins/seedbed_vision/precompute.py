@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array, Arrays
-from seedbed_sdk.trainer import Data, Interrupted, Run
+from seedbed_sdk.trainer import SHARED, Data, Interrupted, Run
 
 BATCH = 64
 SHARE_OF_TIME = 0.5
@@ -42,8 +42,6 @@ def features_of(
     run: Run,
     key: tuple[str | int | float | bool, ...],
     encode: Encode,
-    *,
-    seed: int,
 ) -> Features:
     """`encode` over the pictures of both splits, in batches, unless that was done before: also in
     another job where all pictures could be afforded.
@@ -52,13 +50,20 @@ def features_of(
     """
     images = data.train.inputs["image"]
     everything = np.arange(len(images))
-    try:
-        return _split(data.stored(key, lambda: _affordable(data, run, key, encode)), everything)
-    except _TooLong as error:
-        # Chosen at random, and in the order they lie in, since they may be read from a file.
-        chosen = np.random.default_rng(seed).permutation(len(images))[: error.count]
-    part = (*key, "part")
-    return data.cached(part, lambda: _compute(data, run, key, encode, np.sort(chosen)))
+    count = int(run.decide(_rows_of(key), 0, len(images), lambda: len(images)))
+    if count == len(images):
+        try:
+            return _split(data.stored(key, lambda: _affordable(data, run, key, encode)), everything)
+        except _TooLong as error:
+            count = error.count
+    # Chosen at random, and in the order they lie in, since they may be read from a file.
+    chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
+    return data.cached((*key, "part"), lambda: _compute(data, run, key, encode, chosen))
+
+
+def _rows_of(key: tuple[str | int | float | bool, ...]) -> str:
+    """The name of the decision for how many pictures there is time."""
+    return f"{SHARED}rows {' '.join(map(str, key))}"
 
 
 def run_over(images: Array, encode: Encode, run: Run | None = None) -> dict[str, Array]:
@@ -81,14 +86,20 @@ def _affordable(
     data: Data, run: Run, key: tuple[str | int | float | bool, ...], encode: Encode
 ) -> dict[str, Array]:
     images = data.train.inputs["image"]
-    seconds = run.seconds_left() * SHARE_OF_TIME
-    if not math.isinf(seconds):
+
+    def measured() -> int:
+        seconds = run.seconds_left() * SHARE_OF_TIME
+        if math.isinf(seconds):
+            return len(images)
         each = _seconds_each(images, encode)
-        if each * (len(images) + len(data.valid)) > seconds:
-            count = int(seconds / each) - len(data.valid)
-            count = min(len(images), max(BATCH, count))
-            run.log(f"time allows {count} of {len(images)} pictures")
-            raise _TooLong(count)
+        if each * (len(images) + len(data.valid)) <= seconds:
+            return len(images)
+        return min(len(images), max(BATCH, int(seconds / each) - len(data.valid)))
+
+    count = int(run.decide(_rows_of(key), 0, len(images), measured))
+    if count < len(images):
+        run.log(f"time allows {count} of {len(images)} pictures")
+        raise _TooLong(count)
     found = _compute(data, run, key, encode, np.arange(len(images)))
     return {
         f"{split}.{name}": array

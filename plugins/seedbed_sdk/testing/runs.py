@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from seedbed_sdk.blocks.base import Array
@@ -54,6 +55,16 @@ class RecordingRun:
     def samples_left(self) -> float:
         """What was given."""
         return self.samples
+
+    def decide(
+        self,
+        name: str,  # noqa: ARG002
+        at: int,  # noqa: ARG002
+        unchanged: float,  # noqa: ARG002
+        measure: Callable[[], float],
+    ) -> float:
+        """What is measured."""
+        return measure()
 
     def log(self, message: str) -> None:
         """Keeps the message."""

@@ -144,7 +144,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training run. `samples` counts items passed forwards and backwards."""
+    """One training run. `samples` counts items passed forwards and backwards; `recipe` is what
+    `search.recipes` needs to run it again."""
 
     number: int
     architecture: str
@@ -159,6 +160,7 @@ class Trial:
     reason: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

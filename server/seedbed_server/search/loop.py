@@ -192,6 +192,7 @@ class Search:
             samples=run.samples,
             seconds=seconds,
             reason=reason or _why_pruned(run),
+            recipe=run.recorder.to_dict(),
             end_time=datetime.now(UTC),
         )
         if again and (reason or trial.epochs == before.epochs):

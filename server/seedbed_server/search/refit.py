@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from seedbed_sdk.space import Parameters
@@ -41,6 +42,15 @@ class _WholeRun:
 
     def samples_left(self) -> float:
         return math.inf
+
+    def decide(
+        self,
+        name: str,  # noqa: ARG002
+        at: int,  # noqa: ARG002
+        unchanged: float,
+        measure: Callable[[], float],  # noqa: ARG002
+    ) -> float:
+        return unchanged
 
     def log(self, message: str) -> None:
         """There is nobody to tell."""

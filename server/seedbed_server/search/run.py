@@ -11,6 +11,7 @@ from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import EpochReport, Verdict
 from seedbed_server.jobs.values import EpochFinished, Trial, TrialState
 from seedbed_server.search.budget import Spending, reaches
+from seedbed_server.search.recipes import Recorder
 from seedbed_server.search.rungs import rung_of
 from seedbed_server.search.study import Proposal, Study
 
@@ -59,11 +60,14 @@ class TrialRun:
         self._unsent: list[EpochFinished] = []
         self._sent_at = time.monotonic() if proposal.number else 0.0
         self.rung = 0
+        self.recorder = Recorder(samples_left=spending.samples_left())
         if earlier is not None:
             self.scores = list(earlier.epoch_scores)
             self.best_score = earlier.validation_score
             self.samples = self.samples_before = earlier.samples
             self.epochs = earlier.epochs
+            self.recorder = Recorder.from_dict(earlier.recipe)
+            self.recorder.go_on()
 
     def report(self, report: EpochReport) -> Verdict:
         """Scores the epoch, writes it down and decides whether the trial goes on."""
@@ -80,10 +84,18 @@ class TrialRun:
             self.best_epoch = report.epoch
         self._send(report, score)
         ends = self._ends(report, score)
+        self.recorder.reported(stop=ends)
         return Verdict(best, stop=ends, pause=ends and self.state is TrialState.PRUNED)
 
     def should_stop(self) -> bool:
         """Whether the budget is used, or the user asked."""
+        return self.recorder.should_stop(self._is_over())
+
+    def decide(self, name: str, at: int, unchanged: float, measure: Callable[[], float]) -> float:
+        """What is measured, noted in the trial's recipe."""
+        return self.recorder.decide(name, at, unchanged, measure)
+
+    def _is_over(self) -> bool:
         return self.control.stop_requested() or self.seconds_left() <= 0
 
     def seconds_left(self) -> float:
@@ -120,7 +132,7 @@ class TrialRun:
             self.flush()
 
     def _ends(self, report: EpochReport, score: float) -> bool:
-        if self.should_stop() or self.samples_left() <= 0:
+        if self._is_over() or self.samples_left() <= 0:
             return True
         if reaches(self.spending.budget.target_score, self.metric, score):
             return True

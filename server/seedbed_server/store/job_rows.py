@@ -89,6 +89,7 @@ def trial_to_row(trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "start_time": trial.start_time,
         "end_time": trial.end_time,
+        "recipe": dict(trial.recipe),
     }
 
 

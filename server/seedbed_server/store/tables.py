@@ -124,6 +124,7 @@ trials = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("start_time", UtcTime),
     sa.Column("end_time", UtcTime),
+    sa.Column("recipe", sa.JSON, nullable=False, server_default="{}"),
 )
 
 events = sa.Table(
