@@ -8,6 +8,10 @@ BENCHMARKS = {
     "loads torch; and how soon a job's first epoch is there.",
     "search_overhead": "Trials a minute of a whole job through the service, against a plain Optuna "
     "loop that trains the same network on the same data.",
+    "loop_overhead": "The Learner's training throughput, against a bare PyTorch loop with the same "
+    "settings.",
+    "quality": "Test scores in the same time on the same files, split and cores, against "
+    "AutoGluon, FLAML and a hand-written loop. Takes hours; what was run is kept.",
     "frozen_features": "Trials on the features of a frozen backbone, against loops that run the "
     "backbone again; and how often a picture is decoded.",
     "continued_trials": "Sample passes of a search whose promoted trials go on where they paused, "
