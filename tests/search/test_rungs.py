@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed_sdk.metrics import METRICS
+from seedbed_sdk.metrics import METRICS, Metric
 from seedbed_server.jobs.values import Trial, TrialState
 from seedbed_server.search.paused import MOST, PausedTrials
 from seedbed_server.search.rungs import Rungs, rung_of, rungs_of
@@ -41,34 +41,30 @@ def trial(number: int, *scores: float, epochs: float = 4.0) -> Trial:
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, RMSE])
-def test_the_better_half_goes_on(metric: object) -> None:
-    rungs = Rungs(ACCURACY if metric is ACCURACY else RMSE, startup=4)
+def test_the_worst_third_pauses(metric: Metric) -> None:
+    rungs = Rungs(metric, startup=4)
     sign = 1.0 if metric is ACCURACY else -1.0
     for number, score in enumerate([0.1, 0.2, 0.3, 0.4]):
         rungs.note(number, 4, sign * score)
         assert rungs.goes_on(number, 4), "the first ones all do"
-    for number, score, goes_on in ((4, 0.05, False), (5, 0.35, True), (6, 0.22, False)):
+    for number, score, goes_on in ((4, 0.05, False), (5, 0.35, True), (6, 0.08, False)):
         rungs.note(number, 4, sign * score)
         assert rungs.goes_on(number, 4) is goes_on
-    assert rungs.goes_on(4, 1), "too early to tell"
-    for number in range(7, 17):
-        rungs.note(number, 4, 0.0)
-    assert rungs.goes_on(6, 4) or metric is RMSE, "later ones have brought it into the better half"
     assert rungs.lead(5, 4) > rungs.lead(6, 4)
+    for number in (7, 8):
+        rungs.note(number, 4, sign * 0.01)
+    assert rungs.goes_on(6, 4), "later ones have brought it out of the worst third"
+    assert not rungs.goes_on(4, 4)
 
 
 def test_rungs_make_trials_of_different_length_comparable() -> None:
-    assert [rung_of(epoch, 20) for epoch in (1, 2, 10, 20)] == [1, 1, 5, 10]
-    assert rung_of(1, 1) == 10
+    assert [rung_of(epoch, 20) for epoch in (1, 2, 3, 6, 9, 14, 19, 20)] == [0, 1, 2, 4, 5, 6, 6, 7]
+    assert [rung_of(epoch, 800) for epoch in (40, 80, 120, 800)] == [0, 1, 2, 7]
+    assert rung_of(1, 1) == 7
 
 
 def test_rungs_of_a_trial_of_an_earlier_worker() -> None:
-    assert dict(rungs_of(trial(1, 0.5, 0.4, 0.6, 0.7), ACCURACY)) == {
-        1: 0.5,
-        2: 0.5,
-        3: 0.6,
-        4: 0.7,
-    }
+    assert dict(rungs_of(trial(1, 0.5, 0.4, 0.6, 0.7), ACCURACY)) == {1: 0.5, 3: 0.5, 4: 0.7}
 
 
 def test_a_trial_is_promoted_once_others_are_worse(tmp_path: Path) -> None:
