@@ -14,6 +14,11 @@ BENCHMARKS = {
     "AutoGluon, FLAML and a hand-written loop. Takes hours; what was run is kept.",
     "frozen_features": "Trials on the features of a frozen backbone, against loops that run the "
     "backbone again; and how often a picture is decoded.",
+    "batched_trials": "Trials a minute of small networks trained side by side, against an Optuna "
+    "loop and, over twelve shapes, against the same learners one by one.",
+    "jax": "The same batched small networks in JAX, compile time included and apart.",
+    "budget": "Whether jobs of mixed tasks take the wall-clock time that they were given. Takes "
+    "half an hour.",
     "continued_trials": "Sample passes of a search whose promoted trials go on where they paused, "
     "against one in which they begin again.",
     "prepared_start": "How soon a second job on the same data trains, against the first one.",

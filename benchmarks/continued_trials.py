@@ -27,11 +27,12 @@ def run(rounds: int) -> Iterator[Case]:
             found = _search(sample, seed)
             done.append((found.samples, found.begun_again))
             scores.append(f"{found.score:.4f} ({found.most / found.samples:.2f} times ours)")
+        by_seed = ", ".join(scores)
         yield compare(
             NAME,
             f"{sample}, {TRIALS} trials of {EPOCHS} epochs of a network 64-64: sample passes to "
-            "the same validation log loss; theirs: a trial begins again at each rung that it goes on "
-            f"from; log loss by seed, and what all trials to their end pass: {', '.join(scores)}",
+            "the same validation log loss; theirs: a trial begins again at each rung that it goes "
+            f"on from; log loss by seed, and what all trials to their end pass: {by_seed}",
             done,
             unit="sample passes",
             limit="required: at most half, which is a ratio of 2",
