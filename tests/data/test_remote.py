@@ -548,6 +548,19 @@ def test_a_store_without_credentials(open_policy: Policy, monkeypatch: pytest.Mo
     assert "environment" in error.message
 
 
+def test_a_store_that_is_not_there(
+    open_policy: Policy, monkeypatch: pytest.MonkeyPatch, web: Web
+) -> None:
+    pytest.importorskip("s3fs")
+    web.close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", web.uri(""))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(Unavailable, match="try again"):
+        fetched("s3://data/x.csv", open_policy)
+
+
 # --- schemes of plugins -----------------------------------------------------------------------
 
 

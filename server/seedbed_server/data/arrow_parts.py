@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import decimal
+import json
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,14 +67,35 @@ class ArrowParts:
 
 def _column(values: Sequence[Any]) -> Any:
     """The values with the one type that they have, or as text where they have several."""
-    plain = [float(v) if isinstance(v, decimal.Decimal) else v for v in values]
+    plain = [_plain(v) for v in values]
     try:
         return pa.array(plain)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([None if v is None else str(v) for v in plain])
+        return pa.array([_text(v) for v in plain])
+
+
+def _plain(value: Any) -> Any:
+    """Without the types that tables do not have, also inside of lists and documents."""
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return None if value is None else str(value)
 
 
 def _cast(column: Any, kind: Any) -> Any:
+    if pa.types.is_nested(column.type) and not pa.types.is_nested(kind):
+        return pa.array([_text(v) for v in column.to_pylist()], pa.string()).cast(kind)
     if pa.types.is_binary(kind) and not pa.types.is_binary(column.type):
         column = column.cast(pa.string())
     return column.cast(kind)
@@ -80,11 +103,18 @@ def _cast(column: Any, kind: Any) -> Any:
 
 def _common(kinds: Sequence[Any]) -> Any:
     """A type that all can be cast to."""
-    known = {kind for kind in kinds if not pa.types.is_null(kind)}
+    # In their order, which decides on that of a document's keys.
+    known = list(dict.fromkeys(kind for kind in kinds if not pa.types.is_null(kind)))
     if not known:
         return pa.null()
     if len(known) == 1:
-        return known.pop()
-    if known == {pa.int64(), pa.float64()}:
+        return known[0]
+    if set(known) == {pa.int64(), pa.float64()}:
         return pa.float64()
+    if all(pa.types.is_nested(kind) for kind in known):
+        try:
+            schemas = [pa.schema([("value", kind)]) for kind in known]
+            return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            return pa.string()
     return pa.binary() if pa.binary() in known else pa.string()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,12 @@ from seedbed_server.data.remote import Found, Limits
 from seedbed_server.data.sources import ResolvedSource, shown
 
 _EXTRAS = {"s3": "s3", "gs": "gcs"}
+_ENVIRONMENT = {
+    "s3": "the server takes credentials and, with AWS_ENDPOINT_URL, the place of the store from "
+    "its environment",
+    "gs": "the server takes credentials from the file that GOOGLE_APPLICATION_CREDENTIALS names "
+    "in its environment",
+}
 _BLOCK_BYTES = 8 * 2**20
 _THREADS = 8
 # What the stores say of an object that changes with its contents.
@@ -47,9 +54,16 @@ def find(source: ResolvedSource, limits: Limits) -> Iterator[Found]:
 def _open(source: ResolvedSource) -> Any:
     import fsspec
 
+    # Kept instances have listings of their own, which may be old.
+    fresh = {"skip_instance_cache": True, "use_listings_cache": False}
     try:
-        # Kept instances have listings of their own, which may be old.
-        return fsspec.filesystem(source.scheme, skip_instance_cache=True, use_listings_cache=False)
+        if source.scheme == "gs":
+            # The class that fsspec knows asks another service of Google for the kind of the bucket
+            # first, at every step and wherever STORAGE_EMULATOR_HOST leads.
+            from gcsfs.core import GCSFileSystem
+
+            return GCSFileSystem(**fresh)
+        return fsspec.filesystem(source.scheme, **fresh)
     except ImportError as error:
         extra = _EXTRAS[source.scheme]
         raise source.refusal(
@@ -150,22 +164,42 @@ def _named_errors(source: ResolvedSource) -> Iterator[None]:
     except FileNotFoundError as error:
         raise _nothing(source) from error
     except PermissionError as error:
-        raise source.refusal(
-            f"may not be read: {error}; give the server credentials in its environment"
-        ) from error
-    except (TimeoutError, ConnectionError) as error:
-        raise Unavailable(f"{shown(source.uri)}: {error}; try again") from error
-    except OSError as error:
-        if error.errno is not None and error.filename is not None:
-            raise  # Of the disk that is written to.
-        raise source.refusal(f"cannot be read: {error}") from error
+        raise source.refusal(f"may not be read: {error}; {_ENVIRONMENT[source.scheme]}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in _LIBRARIES:
+        ours = isinstance(error, OSError) and (error.filename or error.errno in _DISK)
+        theirs = type(error).__module__.partition(".")[0] in _LIBRARIES
+        # gcsfs raises a bare ValueError for what the store calls invalid.
+        if ours or not (theirs or isinstance(error, OSError) or "Bad Request:" in str(error)):
             raise
-        raise source.refusal(
-            f"cannot be read: {error}; the server takes credentials and, with AWS_ENDPOINT_URL, "
-            "the place of the store from its environment"
-        ) from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        if _may_pass(error):
+            raise Unavailable(f"{shown(source.uri)}: {said}; try again") from error
+        raise source.refusal(f"cannot be read: {said}; {_ENVIRONMENT[source.scheme]}") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a store was not reached or not able to answer."""
+    code = getattr(error, "code", None)  # Of gcsfs's HttpError.
+    return (
+        bool(_names(error) & _CONNECTION_ERRORS)
+        or (isinstance(error, OSError) and error.errno in _BUSY)
+        or (isinstance(code, int) and (code == 429 or code >= 500))
+    )
+
+
+def _names(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
+# By their names, since which of the libraries are installed is not known: Python's own and
+# requests', botocore's, aiohttp's and google-auth's.
+_CONNECTION_ERRORS = {
+    "TimeoutError",
+    "ConnectionError",
+    "HTTPClientError",
+    "ClientConnectionError",
+    "TransportError",
+}
+_BUSY = (errno.EBUSY, errno.EIO)  # What s3fs makes of a store that is busy or fails.
+_DISK = (errno.ENOSPC, errno.EDQUOT)
