@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# How long an example takes is a matter of the machine, not of what is tested.
+settings.register_profile("seedbed", deadline=None)
+settings.load_profile("seedbed")
 # As in the server's workers: threads that wait sleep, so that tests side by side do not starve.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

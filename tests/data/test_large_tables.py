@@ -166,6 +166,7 @@ def test_a_changed_file_is_read_again(small: Policy, tmp_path: Path) -> None:
     [
         ("ragged.csv", "a,b\n" + "1,2\n" * 9_000 + "1,2,3\n", "has 3 fields in line 9002"),
         ("twice.csv", "a,a\n" + "1,2\n" * 9_000, "has several columns named 'a'"),
+        ("open.csv", "a,b\n" + "1,2\n" * 9_000 + '1,"2\n1,2\n', "begins in line 9002 and is never"),
         ("lines.jsonl", '{"a": 1, "b": 2}\n' * 9_000 + "{", "has no valid JSON in line 9001"),
         ("list.json", "[" + '{"a": 1},' * 9_000 + "{}]", "save it as Parquet, CSV or JSON Lines"),
     ],

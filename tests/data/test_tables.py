@@ -149,7 +149,7 @@ def test_utf_8_is_checked_across_pieces() -> None:
             "iconv -f WINDOWS-1252 -t UTF-8",
         ),
         (b"\xff\xfea\0,\0\x00\xd8b\0", "is marked as UTF-16-LE and is not, at offset 6"),
-        (b'a,b\n"1,2\n', "a quote in it may not be closed"),
+        (b'a,b\n"1,2\n', 'has a quote (") in the row that begins in line 2'),
         (b'a,"b\n1,2\n3,4\n', 'has a quote (") in the row that begins in line 1'),
         (b"\x89PNG\r\n\x1a\n", "holds no text: it begins like a PNG picture"),
         (b"PK\3\4abc", "holds no text: it begins like a zip archive or an Office document"),

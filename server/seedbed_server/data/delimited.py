@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -48,6 +49,8 @@ ConvertOptions = Mapping[str, Any]
 # A row must fit into a block; most do into the first.
 _BLOCK_BYTES = (8 * 2**20, 32 * 2**20)
 _LONGEST_LINE_CHARS = 2**20
+# Arrow takes a quote that is never closed for one at the end of the file; to see it is slow.
+_MOST_TO_WALK = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ def open_delimited(content: Content, *, tabs: bool, max_columns: int, max_cells:
     delimiter = find_delimiter(sample, tabs)
     check_header(head, delimiter, max_columns)
     size = checked_size(text, delimiter, max_cells)
+    if size <= _MOST_TO_WALK and text.count(b'"') % 2 and _ends_in_quotes(text, delimiter):
+        raise _open_quote(text, delimiter)
     return Delimited(text, delimiter, is_spaced(sample, delimiter), max_columns, size)
 
 
@@ -185,11 +190,26 @@ def _count(fields: int) -> str:
     return "1 field" if fields == 1 else f"{fields} fields"
 
 
-def _numbered(text: Text, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _ends_in_quotes(text: Text, delimiter: str) -> bool:
+    with _lines(text) as lines:
+        try:
+            for _ in csv.reader(lines, delimiter=delimiter, strict=True):
+                pass
+        except csv.Error as error:
+            return "unexpected end of data" in str(error)
+    return False
+
+
+@contextmanager
+def _lines(text: Text) -> Iterator[Iterator[str]]:
     with Utf8Stream(text.content, text.encoding) as raw:
         file = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", newline="")
         # A line may be as long as the file, and need not be in memory as a whole.
-        lines = iter(partial(file.readline, _LONGEST_LINE_CHARS), "")
+        yield iter(partial(file.readline, _LONGEST_LINE_CHARS), "")
+
+
+def _numbered(text: Text, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    with _lines(text) as lines:
         reader = csv.reader(lines, delimiter=delimiter)
         before = 0
         try:
