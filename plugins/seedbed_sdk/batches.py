@@ -40,8 +40,8 @@ class BatchSource:
 
     def take(self, rows: torch.Tensor) -> tuple[Batch, torch.Tensor]:
         """Inputs and target of some rows."""
-        batch = {name: tensor[rows].to(self._device) for name, tensor in self._inputs.items()}
-        target = self._target[rows].to(self._device)
+        batch = {n: t.index_select(0, rows).to(self._device) for n, t in self._inputs.items()}
+        target = self._target.index_select(0, rows).to(self._device)
         self._touched += self._touched_per_row * len(rows)
         if self._touched > RELEASE_BYTES:
             self._touched = 0
