@@ -24,6 +24,7 @@ from seedbed.errors import (
     Unimplemented,
 )
 from seedbed.job import Job
+from seedbed.job_parts import Consumption, JobPlan, PlannedArchitecture, PlannedTrial, Replay
 from seedbed.model import Model
 from seedbed.space import Choices, FloatRange, IntRange, parse_domain
 from seedbed.types import (
@@ -32,6 +33,7 @@ from seedbed.types import (
     Budget,
     Classification,
     Column,
+    Constraints,
     Dataset,
     EpochFinished,
     Event,
@@ -76,6 +78,8 @@ __all__ = [
     "Classification",
     "Client",
     "Column",
+    "Constraints",
+    "Consumption",
     "Dataset",
     "DeadlineExceeded",
     "EpochFinished",
@@ -92,6 +96,7 @@ __all__ = [
     "Job",
     "JobFailed",
     "JobInfo",
+    "JobPlan",
     "JobState",
     "Log",
     "Metric",
@@ -102,11 +107,14 @@ __all__ = [
     "MultiTarget",
     "NotFound",
     "PermissionDenied",
+    "PlannedArchitecture",
+    "PlannedTrial",
     "PluginProblem",
     "Prediction",
     "Progress",
     "Ranking",
     "Regression",
+    "Replay",
     "ResourceExhausted",
     "Score",
     "SeedbedError",

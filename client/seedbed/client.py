@@ -13,15 +13,17 @@ from typing import Protocol, TypeVar
 from seedbed import converters
 from seedbed.budget import parse_budget
 from seedbed.connection import Connection, check_address
+from seedbed.constraints import parse_latency, parse_size
 from seedbed.data import resolve_sources, with_tables
 from seedbed.embedded import EmbeddedServer
 from seedbed.errors import SeedbedError, invalid
 from seedbed.job import Job
+from seedbed.job_parts import JobPlan
 from seedbed.model import Model
 from seedbed.space import as_domain
 from seedbed.types import Budget, Dataset, Event, Inspection, PluginProblem, Task
 from seedbed.v1 import datasets_pb2, jobs_pb2, models_pb2, tasks_pb2
-from seedbed.values import to_struct
+from seedbed.values import to_duration, to_struct
 
 Data = str | Path | Dataset | Sequence[str | Path]
 
@@ -247,6 +249,8 @@ class Client:
         options: Mapping[str, object] | None = None,
         search_space: Mapping[str, object] | None = None,
         seed: int | None = None,
+        max_latency: str | float | None = None,
+        max_size: str | int | None = None,
         display_name: str = "",
         progress: Callable[[Event], None] | None = None,
         detach: bool = False,
@@ -255,36 +259,59 @@ class Client:
 
         What says where the data is, from `data` to `query`, is as in `create_dataset`.
         `search_space` narrows or fixes hyperparameters: `{"learning_rate": "1e-4..1e-2",
-        "epochs": 5}`. `progress` is called with each event. Waits for the end unless `detach`; then
-        `Job.wait` does.
+        "epochs": 5}`. `max_latency` (such as `5ms`, or seconds) limits the time in which the model
+        answers one example on a processor, `max_size` (such as `20MB`, or bytes) that of its files:
+        trials that are measured to take more are not chosen. `progress` is called with each event.
+        Waits for the end unless `detach`; then `Job.wait` does.
 
         Raises InvalidArgument with one violation per field that will not do, and JobFailed where
         the job started and failed.
         """
-        limits = parse_budget(budget) if isinstance(budget, str) else budget
-        space = {
-            name: converters.domain_to_proto(as_domain(value, name), f"search_space[{name!r}]")
-            for name, value in (search_space or {}).items()
-        }
-        wanted_options = to_struct(options or {})
+        job = _wanted_job(task, target, budget, metric, options, search_space, seed)
+        if max_latency is not None:
+            job.constraints.max_latency.CopyFrom(to_duration(parse_latency(max_latency)))
+        if max_size is not None:
+            job.constraints.max_size_bytes = parse_size(max_size)
         dataset = self.create_dataset(
             data, test, valid=valid, tables=tables, layout=layout, query=query
         )
-        job = jobs_pb2.Job(
-            display_name=display_name,
-            task=task,
-            dataset=dataset.name,
-            target=target or "",
-            options=wanted_options,
-            metric=metric or "",
-            budget=converters.budget_to_proto(limits),
-            seed=seed,
-            search_space=space,
-        )
+        job.dataset, job.display_name = dataset.name, display_name
         request = jobs_pb2.CreateJobRequest(job=job, request_id=str(uuid.uuid4()))
         created = self._connection.call(lambda s: s.jobs.CreateJob, request, slow=True)
         handle = Job(self._connection, created)
         return handle if detach else handle.wait(progress)
+
+    def plan(
+        self,
+        task: str,
+        data: Data,
+        *,
+        target: str | None = None,
+        test: Data | None = None,
+        valid: Data | None = None,
+        tables: Mapping[str, str | Path | Dataset] | None = None,
+        layout: str = "",
+        query: str = "",
+        budget: str | Budget = "60s",
+        metric: str | None = None,
+        options: Mapping[str, object] | None = None,
+        search_space: Mapping[str, object] | None = None,
+        seed: int | None = None,
+    ) -> JobPlan:
+        """What `train` would do with the same arguments: which trials come first, and how many
+        seconds and how much memory it would take, measured by training for a moment.
+
+        The data is registered and prepared, which it need not be again then. Takes up to about a
+        minute where there are many architectures. Raises InvalidArgument as `train` does.
+        """
+        job = _wanted_job(task, target, budget, metric, options, search_space, seed)
+        dataset = self.create_dataset(
+            data, test, valid=valid, tables=tables, layout=layout, query=query
+        )
+        job.dataset = dataset.name
+        request = jobs_pb2.PlanJobRequest(job=job)
+        answer = self._connection.call(lambda s: s.jobs.PlanJob, request, slow=True)
+        return converters.plan(answer)
 
     def job(self, name: str) -> Job:
         """One job, by its name or short id."""
@@ -317,6 +344,31 @@ class Client:
             )
         )
         return [Model(self._connection, model) for page in pages for model in page.models]
+
+
+def _wanted_job(
+    task: str,
+    target: str | None,
+    budget: str | Budget,
+    metric: str | None,
+    options: Mapping[str, object] | None,
+    search_space: Mapping[str, object] | None,
+    seed: int | None,
+) -> jobs_pb2.Job:
+    """A job as it is asked for, but for its dataset. Raises InvalidArgument."""
+    limits = parse_budget(budget) if isinstance(budget, str) else budget
+    return jobs_pb2.Job(
+        task=task,
+        target=target or "",
+        options=to_struct(options or {}),
+        metric=metric or "",
+        budget=converters.budget_to_proto(limits),
+        seed=seed,
+        search_space={
+            name: converters.domain_to_proto(as_domain(value, name), f"search_space[{name!r}]")
+            for name, value in (search_space or {}).items()
+        },
+    )
 
 
 def _is_one(data: Data) -> bool:

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from seedbed import types as t
 from seedbed.errors import from_status
+from seedbed.job_parts import Consumption, JobPlan, PlannedArchitecture, PlannedTrial, Replay
 from seedbed.space import Choices, Domain, FloatRange, IntRange
 from seedbed.v1 import (
     datasets_pb2,
@@ -204,6 +205,69 @@ def progress(message: jobs_pb2.Progress) -> t.Progress:
     return t.Progress(message.fraction, left, message.message)
 
 
+def consumption(message: jobs_pb2.Consumption) -> Consumption:
+    """A Consumption."""
+    return Consumption(
+        seconds=from_duration(message.wall_clock),
+        trials=message.trials,
+        samples=message.samples,
+        preparing=from_duration(message.preparing),
+        searching=from_duration(message.searching),
+        finishing=from_duration(message.finishing),
+    )
+
+
+def replay(message: jobs_pb2.Replay) -> Replay:
+    """A Replay."""
+    return Replay(
+        message.model,
+        message.expected_digest,
+        message.digest,
+        message.identical,
+        message.expected_score,
+        optional(message, "score"),
+    )
+
+
+def _seconds(message: Message, field: str) -> float | None:
+    return from_duration(getattr(message, field)) if message.HasField(field) else None
+
+
+def _constraints(message: jobs_pb2.Constraints) -> t.Constraints:
+    size = message.max_size_bytes if message.HasField("max_size_bytes") else None
+    return t.Constraints(_seconds(message, "max_latency"), size)
+
+
+def plan(message: jobs_pb2.JobPlan) -> JobPlan:
+    """A JobPlan."""
+    return JobPlan(
+        target=message.job.target,
+        metric=message.job.metric,
+        preparing=from_duration(message.preparing),
+        finishing=from_duration(message.finishing),
+        seconds=_seconds(message, "wall_clock"),
+        trials=message.trials if message.HasField("trials") else None,
+        memory_bytes=message.memory_bytes,
+        architectures=tuple(
+            PlannedArchitecture(
+                a.name,
+                a.baseline,
+                _seconds(a, "epoch"),
+                a.epochs,
+                _seconds(a, "trial"),
+                a.memory_bytes,
+                a.problem,
+                a.first_trials,
+            )
+            for a in message.architectures
+        ),
+        first_trials=tuple(
+            PlannedTrial(p.architecture, from_struct(p.parameters), _seconds(p, "duration"))
+            for p in message.first_trials
+        ),
+    )
+
+
 def job(message: jobs_pb2.Job) -> t.JobInfo:
     """A Job."""
     has = message.HasField
@@ -232,6 +296,10 @@ def job(message: jobs_pb2.Job) -> t.JobInfo:
         options=from_struct(message.options),
         search_space={k: domain(v) for k, v in sorted(message.search_space.items())},
         findings=tuple(finding(f) for f in message.findings),
+        consumption=consumption(message.consumption),
+        replay_of=message.replay_of,
+        replay=replay(message.replay) if has("replay") else None,
+        constraints=_constraints(message.constraints),
     )
 
 
@@ -322,4 +390,6 @@ def model(message: models_pb2.Model) -> t.ModelInfo:
         size_bytes=message.size_bytes,
         create_time=from_timestamp(message.create_time),
         test_scores=tuple(score(s) for s in message.test_scores),
+        digest=message.digest,
+        latency=_seconds(message, "latency"),
     )

@@ -6,16 +6,18 @@ import contextlib
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import grpc
 
 from seedbed import converters
+from seedbed.budget import parse_budget
 from seedbed.connection import Connection
 from seedbed.errors import FailedPrecondition, JobFailed, Unavailable, from_rpc_error, from_status
 from seedbed.model import Model
-from seedbed.types import Event, JobInfo, JobState, Score, StateChanged, Trial
+from seedbed.types import Budget, Event, JobInfo, JobState, Score, Trial
 from seedbed.v1 import jobs_pb2, models_pb2
 
 if TYPE_CHECKING:
@@ -88,6 +90,40 @@ class Job:
         """Ends the job at once; no model is kept."""
         request = jobs_pb2.CancelJobRequest(name=self.name)
         return self._update(self._connection.call(lambda s: s.jobs.CancelJob, request))
+
+    def extend(
+        self,
+        budget: str | Budget,
+        progress: Callable[[Event], None] | None = None,
+        *,
+        detach: bool = False,
+    ) -> Job:
+        """Gives the ended job more budget, such as `60s` or `10trials`, and returns the job itself,
+        at its end unless `detach`. Its trials are not repeated, and its model stays unless a better
+        one is found. `progress` is called with each event since.
+
+        Raises FailedPrecondition for a job that runs or was cancelled, and as `wait` does.
+        """
+        limits = parse_budget(budget) if isinstance(budget, str) else budget
+        after = self.refresh().info.last_sequence
+        request = jobs_pb2.ExtendJobRequest(
+            name=self.name, budget=converters.budget_to_proto(limits)
+        )
+        self._update(self._connection.call(lambda s: s.jobs.ExtendJob, request))
+        return self if detach else self.wait(progress, after)
+
+    def replay(
+        self, progress: Callable[[Event], None] | None = None, *, detach: bool = False
+    ) -> Job:
+        """Trains the job's model once more, in a new job, which is returned at its end unless
+        `detach`: its `info.replay` says whether the weights are identical.
+
+        Raises FailedPrecondition where there is no model, and as `wait` does.
+        """
+        request = jobs_pb2.ReplayJobRequest(name=self.name, request_id=str(uuid.uuid4()))
+        message = self._connection.call(lambda s: s.jobs.ReplayJob, request)
+        replay = Job(self._connection, message)
+        return replay if detach else replay.wait(progress)
 
     def delete(self) -> None:
         """Deletes the ended job with its trials; its model stays."""
@@ -165,8 +201,6 @@ class Job:
                     if event is None or not fresh:
                         continue
                     yield event
-                    if isinstance(event.body, StateChanged) and event.body.state.ended:
-                        return
             if watch.error is None:
                 # The stream ended in good order without the end: there may be none after `after`.
                 heard = time.monotonic()

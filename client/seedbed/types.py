@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from seedbed.job_parts import Consumption, Replay
 from seedbed.space import Domain
 from seedbed.values import PythonValue
 
@@ -391,6 +392,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a model has to keep to: seconds for the answer to one example, bytes of its files. None
+    means no such limit."""
+
+    max_latency: float | None = None
+    max_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobInfo:
     """A job as it was when the server answered."""
 
@@ -418,6 +428,10 @@ class JobInfo:
     options: Mapping[str, Any] = field(default_factory=dict)
     search_space: Mapping[str, Domain] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    consumption: Consumption = field(default_factory=Consumption)
+    replay_of: str = ""
+    replay: Replay | None = None
+    constraints: Constraints = Constraints()
 
     @property
     def id(self) -> str:
@@ -426,15 +440,16 @@ class JobInfo:
 
     @property
     def seconds(self) -> float | None:
-        """Wall clock from start to end; None while it has not ended."""
+        """What it was at work; None while it has not ended, or never began."""
         if self.start_time is None or self.end_time is None:
             return None
-        return (self.end_time - self.start_time).total_seconds()
+        return self.consumption.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model as it was when the server answered."""
+    """A model as it was when the server answered. `latency` is the median of seconds for the answer
+    to one example, None where it is not known."""
 
     name: str
     display_name: str
@@ -452,6 +467,8 @@ class ModelInfo:
     size_bytes: int
     create_time: datetime
     test_scores: tuple[Score, ...] = ()
+    digest: str = ""
+    latency: float | None = None
 
     @property
     def id(self) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedbed_sdk.blocks.base import Arrays, Prediction
 from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.ensemble import EnsembleTrainer
 from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from seedbed_sdk.space import Parameters
 from seedbed_sdk.trainer import AnsweringTrainer, Blueprint, Hardware, Trainer
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "bundle.json"
 TRAINER = "trainer"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What a trainer of an ensemble is built from, and its share in the answer."""
+
+    architecture: str
+    parameters: Parameters
+    seed: int
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -77,9 +88,11 @@ def write(
     parameters: Parameters,
     seed: int,
     about: Mapping[str, Any],
+    members: Sequence[Member] = (),
 ) -> None:
     """Writes a bundle into an existing empty folder. `about` is JSON-able and for readers: task,
-    plugin, scores, fingerprint; opening needs none of it. Raises OSError where the disk is full."""
+    plugin, scores, fingerprint; opening needs none of it. `members` are those of an
+    `EnsembleTrainer`, in its order. Raises OSError where the disk is full."""
     (folder / TRAINER).mkdir()
     trainer.save(folder / TRAINER)
     manifest = {
@@ -88,7 +101,9 @@ def write(
         "architecture": architecture,
         "parameters": parameters,
         "seed": seed,
+        **({"members": [asdict(member) for member in members]} if members else {}),
         "data_block": block.state(),
+        "digest": digest_of(folder / TRAINER),
         "files": {
             path.relative_to(folder).as_posix(): _sha256(path)
             for path in sorted(folder.rglob("*"))
@@ -96,6 +111,16 @@ def write(
         },
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the sorted names and the contents of a trainer's files, as 64 hexadecimal
+    digits: the same for the same weights."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            whole.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\0".encode())
+    return whole.hexdigest()
 
 
 def open_bundle(folder: Path, registry: Registry, hardware: Hardware) -> Predictor:
@@ -117,18 +142,32 @@ def open_bundle(folder: Path, registry: Registry, hardware: Hardware) -> Predict
                 f"file {name!r} of the bundle is missing or was changed; download the model again",
                 reason="BUNDLE_DAMAGED",
             )
-    architecture = registry.architectures.get(manifest["architecture"])
+    block = DataBlock.from_state(manifest["data_block"], registry.blocks)
+    members = manifest.get("members", [])
+    built = [_built(of, manifest, block, registry, hardware) for of in members or [manifest]]
+    trainer: Trainer = built[0]
+    if members:
+        trainer = EnsembleTrainer(built, [member["weight"] for member in members])
+    trainer.load(folder / TRAINER)
+    return Predictor(block, trainer, manifest)
+
+
+def _built(
+    of: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    block: DataBlock,
+    registry: Registry,
+    hardware: Hardware,
+) -> Trainer:
+    """The trainer of a model, or of a member of one, that has not been loaded yet."""
+    architecture = registry.architectures.get(of["architecture"])
     if architecture is None:
         raise FailedPrecondition(
-            f"the model needs the architecture {manifest['architecture']!r} of package "
+            f"the model needs the architecture {of['architecture']!r} of package "
             f"{manifest.get('package', '?')!r}, which is not installed",
             reason="ARCHITECTURE_NOT_INSTALLED",
         )
-    block = DataBlock.from_state(manifest["data_block"], registry.blocks)
-    blueprint = Blueprint(block, manifest["parameters"], hardware, manifest["seed"])
-    trainer = architecture.build(blueprint)
-    trainer.load(folder / TRAINER)
-    return Predictor(block, trainer, manifest)
+    return architecture.build(Blueprint(block, of["parameters"], hardware, of["seed"]))
 
 
 def _check_columns(examples: Sequence[Mapping[str, Any]], block: DataBlock) -> None:

@@ -1,4 +1,5 @@
-"""Measures of quality, by their names in scikit-learn, which computes them."""
+"""Measures of quality, by their names in scikit-learn and to the same values. Those that are
+resampled often are computed here, since for few items its checks take longer than the measure."""
 
 from __future__ import annotations
 
@@ -59,18 +60,25 @@ def _accuracy(targets: Targets, outputs: Outputs) -> float:
 
 
 def _balanced_accuracy(targets: Targets, outputs: Outputs) -> float:
-    from sklearn.metrics import recall_score
-
     true, predicted = _labels(targets, outputs)
-    return float(
-        recall_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
-    )
+    count = np.bincount(true)
+    right = np.bincount(true[true == predicted], minlength=len(count))
+    return float(np.mean(right[count > 0] / count[count > 0]))
 
 
 def _f1(targets: Targets, outputs: Outputs, average: str) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(*_labels(targets, outputs), average=average, zero_division=0))
+    """For one class an item over the classes that occur or are predicted."""
+    true, predicted = _labels(targets, outputs)
+    if targets.ndim == 2:
+        hits, total = (true & predicted).sum(axis=0), true.sum(axis=0) + predicted.sum(axis=0)
+    else:
+        classes = outputs.shape[1]
+        hits = np.bincount(true[true == predicted], minlength=classes)
+        total = np.bincount(true, minlength=classes) + np.bincount(predicted, minlength=classes)
+        hits, total = hits[total > 0], total[total > 0]
+    if average == "micro":
+        hits, total = hits.sum(keepdims=True), total.sum(keepdims=True)
+    return float(np.mean(2.0 * hits / np.maximum(total, 1)))
 
 
 def _hamming_loss(targets: Targets, outputs: Outputs) -> float:
@@ -79,25 +87,30 @@ def _hamming_loss(targets: Targets, outputs: Outputs) -> float:
 
 
 def _log_loss(targets: Targets, outputs: Outputs) -> float:
-    from sklearn.metrics import log_loss
-
     clipped = np.clip(outputs.astype(np.float64), 1e-7, 1.0)
     if targets.ndim == 2:
         clipped = np.minimum(clipped, 1.0 - 1e-7)
         return float(-np.mean(np.where(targets > THRESHOLD, np.log(clipped), np.log1p(-clipped))))
-    clipped /= clipped.sum(axis=1, keepdims=True)
-    return float(log_loss(targets, clipped, labels=np.arange(outputs.shape[1])))
+    right = clipped[np.arange(len(targets)), targets] / clipped.sum(axis=1)
+    return float(-np.mean(np.log(right)))
 
 
 def _roc_auc(targets: Targets, outputs: Outputs) -> float:
     """One-vs-rest and macro-averaged over the classes that occur, unless there are two classes."""
-    from sklearn.metrics import roc_auc_score
-
     if targets.ndim == 1 and outputs.shape[1] == 2:
         if len(np.unique(targets)) < 2:
             return float("nan")
-        return float(roc_auc_score(targets, outputs[:, 1]))
-    return _mean_over_classes(roc_auc_score, targets, outputs)
+        return _area(targets == 1, outputs[:, 1])
+    return _mean_over_classes(_area, targets, outputs)
+
+
+def _area(member: Targets, scores: Outputs) -> float:
+    """The share of pairs of a member and another in which the member has the higher score; equal
+    scores are half."""
+    inside, others = np.sort(scores[member]), np.sort(scores[~member])
+    below = np.searchsorted(others, inside, "left").sum()
+    not_above = np.searchsorted(others, inside, "right").sum()
+    return float((below + not_above) / (2.0 * len(inside) * len(others)))
 
 
 def _average_precision(targets: Targets, outputs: Outputs) -> float:

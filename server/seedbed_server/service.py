@@ -139,7 +139,8 @@ def _recover(store: Store, files: Files, settings: Settings) -> None:
     files.sweep(
         datasets=store.datasets.ids(),
         models=store.models.folders(),
-        jobs=store.jobs.unfinished(),
+        jobs=store.jobs.ids(),
+        unfinished=store.jobs.unfinished(),
     )
     PreparedStore(files.prepared, settings.prepared_limit_bytes).sweep()
     if requeued:

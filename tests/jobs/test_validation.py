@@ -10,8 +10,13 @@ import pytest
 from seedbed_sdk.space import Choices, Domain, FloatRange, IntRange
 from seedbed_server.catalogue import TaskInfo, read_contents
 from seedbed_server.jobs.space_check import check_space
-from seedbed_server.jobs.validation import check_budget, check_options, check_seed
-from seedbed_server.jobs.values import Budget
+from seedbed_server.jobs.validation import (
+    check_budget,
+    check_constraints,
+    check_options,
+    check_seed,
+)
+from seedbed_server.jobs.values import Budget, Constraints
 from tests.executors.functions import catalogue
 
 
@@ -132,3 +137,21 @@ def test_a_domain_must_fit_the_chosen_architectures(task: TaskInfo) -> None:
     assert violation.description == "the chosen architectures do not have it; these do: net"
     (violation,) = check_space({**chosen, "learning_rate": Choices((0.5,))}, task).violations
     assert violation.description == "0.5 is not inside 0.0001..0.1"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "fields"),
+    [
+        (Constraints(), []),
+        (Constraints(0.005, 1_000_000), []),
+        (Constraints(max_latency_seconds=0.0), ["job.constraints.max_latency"]),
+        (
+            Constraints(-1.0, 0),
+            ["job.constraints.max_latency", "job.constraints.max_size_bytes"],
+        ),
+    ],
+)
+def test_constraints_are_above_zero(constraints: Constraints, fields: list[str]) -> None:
+    found = list(check_constraints(constraints))
+    assert [violation.field for violation in found] == fields
+    assert all("leave it unset" in violation.description for violation in found)

@@ -22,6 +22,10 @@ from seedbed_server.store.database import Database
 from tests.conftest import child_environment
 from tests.store.values import a_dataset, with_job
 
+OLD_TEXTS = ("project", "display_name", "task", "dataset", "target", "metric", "model")
+OLD_TEXTS += ("dataset_fingerprint",)
+OLD_OBJECTS = ("options", "budget", "search_space", "progress")
+
 
 def test_the_migrations_make_the_tables(store: Store) -> None:
     with sa.create_engine(store.url).connect() as connection:
@@ -103,3 +107,27 @@ def test_a_full_disk_is_an_error_that_says_so(files: Files) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}")
         connection.exec_driver_sql("INSERT INTO big VALUES (zeroblob(1000000))")
     database.close()
+
+
+def test_what_the_jobs_of_an_earlier_version_took_is_kept(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = sa.create_engine(files.database_url)
+    with monkeypatch.context() as patched, engine.begin() as connection:
+        patched.setattr(migrations, "HEAD", "0003")
+        migrations.upgrade(connection)
+    row = {**dict.fromkeys(OLD_TEXTS, ""), **dict.fromkeys(OLD_OBJECTS, "{}"), "findings": "[]"}
+    row |= {"consumption": '{"trials": 3, "samples": 9}', "state": "SUCCEEDED", "id": "job1"}
+    row |= dict.fromkeys(("seed", "stop_requested", "last_sequence", "attempt", "deaths"), 0)
+    row |= {"create_time": 1, "update_time": 1, "start_time": 5_000_000, "end_time": 65_000_000}
+    with engine.begin() as connection:
+        names = ", ".join(row)
+        values = ", ".join(f":{name}" for name in row)
+        connection.execute(sa.text(f"INSERT INTO jobs ({names}) VALUES ({values})"), row)
+    engine.dispose()
+    store = Store(files.database_url)
+    store.migrate()
+    used = store.jobs.get("job1").consumption
+    assert (used.trials, used.samples, used.seconds) == (3, 9, 60.0)
+    assert store.jobs.get("job1").replay is None
+    store.close()

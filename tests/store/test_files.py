@@ -88,15 +88,45 @@ def test_the_sweep_removes_what_nobody_owns(files: Files) -> None:
         (files.root / path).mkdir()
     files.job_scratch("kept").mkdir(parents=True)
     files.job_scratch("gone").mkdir()
+    (files.cache / "kept" / "kept").mkdir(parents=True)
+    (files.cache / "kept" / "gone").mkdir()
     new, old = files.partial_upload("default", "new"), files.partial_upload("default", "old")
     for partial in (new, old):
         partial.write_text("x")
     os.utime(old, (time.time() - 90000,) * 2)
-    files.sweep(datasets={"kept"}, models={"kept"}, jobs={"kept"})
+    files.sweep(datasets={"kept"}, models={"kept"}, jobs={"kept"}, unfinished={"kept"})
     left = sorted(str(p.relative_to(files.root)) for p in files.root.rglob("*") if "kept" in p.name)
-    assert left == ["cache/jobs/kept", "models/kept", "uploads/kept"]
+    assert left == [
+        "cache/jobs/kept",
+        "cache/kept",
+        "cache/kept/kept",
+        "models/kept",
+        "uploads/kept",
+    ]
     assert not [p for p in files.root.rglob("*") if "gone" in p.name or ".partial-" in p.name]
     assert new.exists() and not old.exists()
+
+
+def test_what_an_extended_job_needs_is_put_by_and_taken_back(files: Files) -> None:
+    scratch = files.job_scratch("job1")
+    for name in ("trial-1", "trial-2", "paused-3"):
+        (scratch / name).mkdir(parents=True)
+        (scratch / name / "weights").write_text(name)
+    files.put_by("job1", {"trial-1"})
+    assert not scratch.exists()
+    files.take_back("job1")
+    assert [str(p.relative_to(scratch)) for p in sorted(scratch.rglob("*"))] == [
+        "trial-1",
+        "trial-1/weights",
+    ]
+    # What a worker that was lost had left is newer.
+    files.put_by("job1", {"trial-1"})
+    (scratch / "trial-4").mkdir(parents=True)
+    files.take_back("job1")
+    assert [p.name for p in scratch.iterdir()] == ["trial-4"]
+    files.drop_kept("job1")
+    files.take_back("job2")
+    assert not (files.cache / "kept" / "job1").exists()
 
 
 def test_scratch_files_have_no_name(files: Files) -> None:

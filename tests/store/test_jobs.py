@@ -12,6 +12,7 @@ from seedbed_sdk.errors import AlreadyExists, FailedPrecondition, InvalidArgumen
 from seedbed_server.errors import LeaseLost
 from seedbed_server.jobs.values import (
     BestChanged,
+    Budget,
     Consumption,
     EpochFinished,
     EventBody,
@@ -221,3 +222,52 @@ def test_trials_are_ranked_with_the_unscored_and_the_failed_last(store: Store) -
 
     assert numbers(True) == [3, 0, 4, 1, 2]
     assert numbers(False) == [0, 4, 3, 1, 2]
+
+
+def test_the_seconds_of_each_phase_are_counted_and_not_those_of_a_queue(store: Store) -> None:
+    with_job(store)
+    for state in (JobState.SEARCHING, JobState.QUEUED, JobState.FINISHING, JobState.SUCCEEDED):
+        if state is JobState.SEARCHING:
+            store.jobs.lease()
+        with store.jobs.writing("job1") as writer:
+            assert writer.job.state_time is not None
+            writer.change(state_time=writer.job.state_time - timedelta(seconds=10))
+            writer.set_state(state)
+    used = store.jobs.get("job1").consumption
+    assert used.preparing_seconds == pytest.approx(10, abs=1)
+    assert used.searching_seconds == pytest.approx(10, abs=1)
+    assert used.finishing_seconds == pytest.approx(10, abs=1)
+    assert used.seconds == pytest.approx(30, abs=3)
+
+
+def test_the_time_after_a_server_died_does_not_count(store: Store) -> None:
+    with_job(store)
+    job = store.jobs.lease()
+    assert job is not None and job.state_time is not None
+    with store.jobs.writing("job1") as writer:
+        writer.change(state_time=job.state_time - timedelta(hours=2))
+    with store.jobs.writing("job1") as writer:
+        writer.change(display_name="the last that was heard of it")
+        writer.time = job.state_time - timedelta(hours=1)
+    store.jobs.requeue_active("the server was stopped")
+    assert store.jobs.get("job1").consumption.seconds == pytest.approx(3600, abs=10)
+
+
+def test_an_extended_job_goes_back_in_the_queue(store: Store) -> None:
+    with_job(store)
+    leased = store.jobs.lease()
+    assert leased is not None
+    with store.jobs.writing("job1") as writer:
+        writer.set_state(JobState.SUCCEEDED, stop_reason=StopReason.TRIAL_BUDGET, model="m1")
+    job = store.jobs.extend("job1", Budget(wall_clock_seconds=30.0))
+    assert job == store.jobs.get("job1")
+    assert (job.state, job.stop_reason, job.end_time) == (JobState.QUEUED, None, None)
+    assert (job.model, job.attempt) == ("m1", leased.attempt + 1)
+    assert job.budget == Budget(wall_clock_seconds=90.0, trials=3)
+    with pytest.raises(LeaseLost), store.jobs.writing("job1", attempt=leased.attempt):
+        pass
+    with pytest.raises(FailedPrecondition, match="is QUEUED"):
+        store.jobs.extend("job1", Budget(trials=1))
+    again = store.jobs.lease()
+    assert again is not None
+    assert again.start_time == leased.start_time

@@ -15,6 +15,7 @@ from seedbed.cli.data import dataset, datasets, inspect, tasks
 from seedbed.cli.jobs import job, jobs
 from seedbed.cli.models import model, models
 from seedbed.cli.output import error_json, note, say_json, show_error
+from seedbed.cli.plan import plan
 from seedbed.cli.plugins import plugin
 from seedbed.cli.predict import predict
 from seedbed.cli.serve import serve
@@ -39,6 +40,7 @@ COMMANDS = (
     tasks,
     inspect,
     train,
+    plan,
     jobs,
     job,
     models,

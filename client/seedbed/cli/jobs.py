@@ -20,6 +20,7 @@ from seedbed.cli.output import (
     score_line,
     short,
     show_error,
+    size,
     table,
 )
 from seedbed.cli.progress import finding_text, job_display
@@ -98,17 +99,40 @@ def show(session: Session, name: str) -> None:
             ("seed", info.seed),
             ("options", parameters_text(info.options)),
             ("search space", "; ".join(f"{k}={v}" for k, v in info.search_space.items())),
+            ("constraints", _constraints(info.constraints)),
             ("validation", score_line(info.validation_score) if info.validation_score else ""),
             ("test", score_line(info.test_score) if info.test_score else ""),
             ("model", short(info.model)),
             ("created", moment(info.create_time)),
-            ("seconds", f"{info.seconds:.1f}" if info.seconds is not None else ""),
+            ("replay of", short(info.replay_of)),
+            *(("replay", text) for text in _replayed(info)),
+            ("seconds", _phases(info.consumption) if info.seconds is not None else ""),
             *(("finding", finding_text(finding)) for finding in info.findings),
         ]
     )
     if trials:
         say()
         leaderboard(trials, info.validation_score.metric if info.validation_score else "")
+
+
+def _constraints(constraints: seedbed.Constraints) -> str:
+    latency, most = constraints.max_latency, constraints.max_size
+    parts = [f"{latency * 1e3:g} ms for one example"] if latency is not None else []
+    parts += [size(most)] if most is not None else []
+    return f"at most {' and '.join(parts)}" if parts else ""
+
+
+def _replayed(info: seedbed.JobInfo) -> list[str]:
+    return _compared(info.replay) if info.replay is not None and info.replay.digest else []
+
+
+def _phases(used: seedbed.Consumption) -> str:
+    parts = {
+        "preparing": used.preparing,
+        "searching": used.searching,
+        "finishing": used.finishing,
+    }
+    return f"{used.seconds:.1f} ({', '.join(f'{k} {v:.1f}' for k, v in parts.items())})"
 
 
 def _trial(trial: seedbed.Trial) -> dict[str, Any]:
@@ -162,6 +186,81 @@ def cancel(session: Session, name: str) -> None:
     """End a job at once and keep nothing."""
     with session.client() as client:
         _show_ended(session, client.job(name).cancel())
+
+
+@job.command(epilog="Example: seedbed job extend j-2f6c --budget 60s")
+@click.argument("name", metavar="JOB")
+@click.option(
+    "--budget",
+    required=True,
+    help="What is added: 60s, 5m, 20trials, 500000samples, or several with commas.",
+)
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
+@json_option
+@connection_options
+@pass_session
+def extend(session: Session, name: str, budget: str, detach: bool) -> int:
+    """Give an ended job more budget; it goes on where it was.
+
+    The model stays unless a better one is found. Ctrl-C stops the search and keeps the best.
+    """
+    limits = seedbed.parse_budget(budget)
+    with session.client() as client:
+        found = client.job(name)
+        before, last = found.info.model, found.info.last_sequence
+        found.extend(limits, detach=True)
+        interrupts = 0 if detach else follow(found, last)
+        found.refresh()
+        trials = found.trials()
+    if session.json:
+        say_json(summary(found, trials))
+    elif detach:
+        say(f"job {found.id} {found.state.lower()}")
+        say(f"next: seedbed job watch {found.id}{session.repeated}")
+    else:
+        show_result(found, trials)
+        if before and found.info.model == before:
+            say("nothing better was found, so the model is the one from before")
+    return 0 if detach else exit_code(found, interrupts)
+
+
+@job.command(epilog="Example: seedbed job replay j-2f6c")
+@click.argument("name", metavar="JOB")
+@json_option
+@connection_options
+@pass_session
+def replay(session: Session, name: str) -> int:
+    """Train a job's model once more and compare the weights.
+
+    Exits with 0 where they are identical, which they are on the same machine.
+    """
+    with session.client() as client:
+        again = client.job(name).replay(detach=True)
+        interrupts = follow(again)
+        again.refresh()
+    found = again.info.replay
+    done = again.state is seedbed.JobState.SUCCEEDED and found is not None
+    if session.json:
+        say_json({**summary(again, []), "replay": asdict(found) if found else None})
+    elif found is not None and done:
+        for text in _compared(found):
+            say(text)
+    else:
+        show_result(again, [])
+    return int(not found.identical) if found is not None and done else exit_code(again, interrupts)
+
+
+def _compared(found: seedbed.Replay) -> list[str]:
+    model = short(found.model)
+    if found.identical:
+        return [f"identical: model {model} was trained again to the same weights, {found.digest}"]
+    score = "none" if found.score is None else number(found.score)
+    return [
+        f"different: model {model} was trained again to other weights",
+        f"digest     {found.expected_digest} then",
+        f"           {found.digest} now",
+        f"validation {number(found.expected_score)} then, {score} now",
+    ]
 
 
 @job.command(epilog="Example: seedbed job delete j-2f6c")

@@ -23,6 +23,8 @@ from seedbed.cli.output import (
 )
 from seedbed.cli.session import Session, connection_options, json_option, pass_session
 
+ENSEMBLE = "ensemble"
+
 
 def _summary(info: seedbed.ModelInfo) -> dict[str, Any]:
     return {
@@ -38,8 +40,23 @@ def _summary(info: seedbed.ModelInfo) -> dict[str, Any]:
         "target": info.target,
         "classes": list(info.classes),
         "size_bytes": info.size_bytes,
+        "latency": info.latency,
         "create_time": info.create_time,
     }
+
+
+def _parameters(info: seedbed.ModelInfo) -> str:
+    """Hyperparameters; of an ensemble its members with their weights."""
+    if info.architecture != ENSEMBLE:
+        return parameters_text(info.parameters)
+    return ", ".join(
+        f"{member['weight']:.2f} {member['architecture']} (trial {member['trial']:g})"
+        for member in info.parameters["members"]
+    )
+
+
+def _latency(info: seedbed.ModelInfo) -> str:
+    return "" if info.latency is None else f"{info.latency * 1e3:.3g} ms for one example"
 
 
 @click.command(epilog="Example: seedbed models")
@@ -96,13 +113,14 @@ def show(session: Session, name: str) -> None:
             ("task", short(info.task)),
             ("job", f"{short(info.job)}, trial {info.trial}"),
             ("architecture", info.architecture),
-            ("parameters", parameters_text(info.parameters)),
+            ("parameters", _parameters(info)),
             ("validation", score_line(info.validation_score) if info.validation_score else ""),
             ("test", score_line(info.test_score) if info.test_score else ""),
             ("target", info.target),
             ("classes", ", ".join(info.classes)),
             ("inputs", ", ".join(f"{field.name} ({field.type})" for field in info.inputs)),
             ("size", size(info.size_bytes)),
+            ("latency", _latency(info)),
             ("created", moment(info.create_time)),
         ]
     )

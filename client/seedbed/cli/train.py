@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import Any
 
 import click
 
 import seedbed
-from seedbed.cli.data_options import data_options, pairs_of
 from seedbed.cli.output import (
     error_json,
     leaderboard,
@@ -21,6 +19,7 @@ from seedbed.cli.output import (
     show_error,
 )
 from seedbed.cli.progress import Display, job_display
+from seedbed.cli.search_options import search_options
 from seedbed.cli.session import Session, connection_options, json_option, pass_session
 
 INTERRUPTED = 130
@@ -30,72 +29,30 @@ INTERRUPTED = 130
     epilog="Example: seedbed train --task tabular --data train.csv --test test.csv "
     "--target income --budget 60s"
 )
-@click.option("--task", required=True, help="What to learn; `seedbed tasks` lists them.")
+@search_options
 @click.option(
-    "--data",
-    required=True,
-    multiple=True,
-    metavar="URI",
-    help="A file, a folder, a URI or a dataset's id; may be given several times.",
+    "--max-latency",
+    metavar="TIME",
+    help="What the model may take to answer one example on a processor: 5ms, 250us, 0.1s.",
 )
-@data_options
-@click.option(
-    "--target", metavar="COLUMN", help="The column to predict; several with commas between them."
-)
-@click.option(
-    "--budget",
-    default="60s",
-    show_default=True,
-    help="60s, 5m, 20trials, 500000samples, or several with commas: the first one ends it.",
-)
-@click.option("--metric", help="What the model is chosen by.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A task's option.")
-@click.option(
-    "--search",
-    multiple=True,
-    metavar="NAME=DOMAIN",
-    help="Narrow or fix a hyperparameter: learning_rate=1e-4..1e-2, "
-    "architecture=linear,lightgbm, epochs=5.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**53), help="Starting point of all randomness.")
+@click.option("--max-size", metavar="SIZE", help="What its files may take: 20MB, 512KiB.")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @json_option
 @connection_options
 @pass_session
 def train(
     session: Session,
-    task: str,
-    data: tuple[str, ...],
-    where: dict[str, Any],
-    target: str | None,
-    budget: str,
-    metric: str | None,
-    settings: tuple[str, ...],
-    search: tuple[str, ...],
-    seed: int | None,
+    wanted: dict[str, Any],
+    max_latency: str | None,
+    max_size: str | None,
     detach: bool,
 ) -> int:
     """Search for the best model within a budget.
 
     Ctrl-C stops the search and keeps the best model so far; a second one cancels the job.
     """
-    options = {key: _setting(value) for key, value in pairs_of(settings, "--set", "KEY=VALUE")}
-    space = dict(pairs_of(search, "--search", "NAME=DOMAIN"))
-    limits = seedbed.parse_budget(budget)
-    domains = {name: seedbed.parse_domain(text, name) for name, text in space.items()}
     with session.client() as client:
-        job = client.train(
-            task,
-            data,
-            **where,
-            target=target,
-            budget=limits,
-            metric=metric,
-            options=options,
-            search_space=domains,
-            seed=seed,
-            detach=True,
-        )
+        job = client.train(**wanted, max_latency=max_latency, max_size=max_size, detach=True)
         if detach:
             _show_detached(session, job)
             return 0
@@ -105,16 +62,8 @@ def train(
         if session.json:
             say_json(summary(job, trials, client))
         else:
-            show_result(job, trials, f"{shlex.quote(data[0])}{session.repeated}")
+            show_result(job, trials, f"{shlex.quote(wanted['data'][0])}{session.repeated}")
         return exit_code(job, interrupts)
-
-
-def _setting(text: str) -> Any:
-    """JSON where it is such (numbers, true, lists), else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _show_detached(session: Session, job: seedbed.Job) -> None:

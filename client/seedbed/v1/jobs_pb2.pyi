@@ -134,6 +134,7 @@ class Job(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     SEARCH_SPACE_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
@@ -148,6 +149,8 @@ class Job(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    REPLAY_OF_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/jobs/{job}`."""
     display_name: _builtins.str
@@ -169,9 +172,15 @@ class Job(_message.Message):
     """The rest is set by the server."""
     stop_reason: Global___Job.StopReason.ValueType
     model: _builtins.str
-    """`projects/{project}/models/{model}`, once SUCCEEDED."""
+    """`projects/{project}/models/{model}`, once SUCCEEDED. While the job is
+    extended, and after, whatever comes of that, the best model so far.
+    """
     last_sequence: _builtins.int
     """Number of the last event."""
+    replay_of: _builtins.str
+    """The job whose model this one trains again, `projects/{project}/jobs/{job}`;
+    empty for a search. Such a job has no model of its own.
+    """
     @_builtins.property
     def options(self) -> _struct_pb2.Struct:
         """The task's options, checked against its `options_schema`."""
@@ -188,6 +197,12 @@ class Job(_message.Message):
         """
 
     @_builtins.property
+    def constraints(self) -> Global___Constraints:
+        """What the model has to keep to where it is used. Trials that do not are not
+        chosen; where none does, the job fails with reason CONSTRAINTS_NOT_MET.
+        """
+
+    @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Why the job failed and what to do about it."""
 
@@ -197,7 +212,9 @@ class Job(_message.Message):
     def consumption(self) -> Global___Consumption: ...
     @_builtins.property
     def validation_score(self) -> _values_pb2.Score:
-        """The best trial's score on the validation split so far."""
+        """The best trial's score on the validation split so far; in the end that of
+        the model, which may be several trials together.
+        """
 
     @_builtins.property
     def test_score(self) -> _values_pb2.Score:
@@ -215,6 +232,10 @@ class Job(_message.Message):
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_datasets_pb2.Finding]:
         """What was noticed about the data while it was prepared."""
 
+    @_builtins.property
+    def replay(self) -> Global___Replay:
+        """Set with `replay_of`."""
+
     def __init__(
         self,
         *,
@@ -228,6 +249,7 @@ class Job(_message.Message):
         budget: Global___Budget | None = ...,
         seed: _builtins.int | None = ...,
         search_space: _abc.Mapping[_builtins.str, _tasks_pb2.Domain] | None = ...,
+        constraints: Global___Constraints | None = ...,
         state: Global___Job.State.ValueType = ...,
         error: _status_pb2.Status | None = ...,
         stop_reason: Global___Job.StopReason.ValueType = ...,
@@ -242,10 +264,12 @@ class Job(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         last_sequence: _builtins.int = ...,
         findings: _abc.Iterable[_datasets_pb2.Finding] | None = ...,
+        replay_of: _builtins.str = ...,
+        replay: Global___Replay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "consumption", b"consumption", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "progress", b"progress", "seed", b"seed", "start_time", b"start_time", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "progress", b"progress", "replay", b"replay", "seed", b"seed", "start_time", b"start_time", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "findings", b"findings", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "findings", b"findings", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "replay", b"replay", "replay_of", b"replay_of", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -307,6 +331,38 @@ class Budget(_message.Message):
 Global___Budget: _TypeAlias = Budget  # noqa: Y015
 
 @_typing.final
+class Constraints(_message.Message):
+    """Limits on the model, each measured and each above 0. Unset means no limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_LATENCY_FIELD_NUMBER: _builtins.int
+    MAX_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    max_size_bytes: _builtins.int
+    """Bytes of the bundle."""
+    @_builtins.property
+    def max_latency(self) -> _duration_pb2.Duration:
+        """The median time of answering one example, on one thread of the server's
+        processor and without the way to the server and back.
+        """
+
+    def __init__(
+        self,
+        *,
+        max_latency: _duration_pb2.Duration | None = ...,
+        max_size_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "max_latency", b"max_latency", "max_size_bytes", b"max_size_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "max_latency", b"max_latency", "max_size_bytes", b"max_size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_size_bytes: _TypeAlias = _typing.Literal["max_size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_size_bytes: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_size_bytes) -> _WhichOneofReturnType__max_size_bytes | None: ...
+
+Global___Constraints: _TypeAlias = Constraints  # noqa: Y015
+
+@_typing.final
 class Consumption(_message.Message):
     """What a job has used."""
 
@@ -315,13 +371,30 @@ class Consumption(_message.Message):
     WALL_CLOCK_FIELD_NUMBER: _builtins.int
     TRIALS_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    PREPARING_FIELD_NUMBER: _builtins.int
+    SEARCHING_FIELD_NUMBER: _builtins.int
+    FINISHING_FIELD_NUMBER: _builtins.int
     trials: _builtins.int
     """Trials that ended, in whatever way."""
     samples: _builtins.int
     """Training items passed forwards and backwards through a model."""
     @_builtins.property
     def wall_clock(self) -> _duration_pb2.Duration:
-        """From the start of the job to its end, or to now."""
+        """What the job was at work, up to its end or to now: the sum of the parts
+        below. Time in which it waited for a slot is not in it.
+        """
+
+    @_builtins.property
+    def preparing(self) -> _duration_pb2.Duration:
+        """Reading and encoding the data."""
+
+    @_builtins.property
+    def searching(self) -> _duration_pb2.Duration:
+        """Training trials and choosing what to try."""
+
+    @_builtins.property
+    def finishing(self) -> _duration_pb2.Duration:
+        """Scoring, saving and publishing the model."""
 
     def __init__(
         self,
@@ -329,14 +402,216 @@ class Consumption(_message.Message):
         wall_clock: _duration_pb2.Duration | None = ...,
         trials: _builtins.int = ...,
         samples: _builtins.int = ...,
+        preparing: _duration_pb2.Duration | None = ...,
+        searching: _duration_pb2.Duration | None = ...,
+        finishing: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["wall_clock", b"wall_clock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finishing", b"finishing", "preparing", b"preparing", "searching", b"searching", "wall_clock", b"wall_clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finishing", b"finishing", "preparing", b"preparing", "samples", b"samples", "searching", b"searching", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Consumption: _TypeAlias = Consumption  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """A model that was trained again, against the model that was published."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    EXPECTED_DIGEST_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    IDENTICAL_FIELD_NUMBER: _builtins.int
+    EXPECTED_SCORE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """`projects/{project}/models/{model}`; it may have been deleted since."""
+    expected_digest: _builtins.str
+    """`Model.digest` of that model."""
+    digest: _builtins.str
+    """That of the model trained again; empty until there is one."""
+    identical: _builtins.bool
+    """Whether they are the same."""
+    expected_score: _builtins.float
+    """On the validation split, then."""
+    score: _builtins.float
+    """On the validation split, now; unset until there is one."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        expected_digest: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        identical: _builtins.bool = ...,
+        expected_score: _builtins.float = ...,
+        score: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "digest", b"digest", "expected_digest", b"expected_digest", "expected_score", b"expected_score", "identical", b"identical", "model", b"model", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
+
+@_typing.final
+class JobPlan(_message.Message):
+    """What a job would do. Times are estimates for the machine as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    PREPARING_FIELD_NUMBER: _builtins.int
+    FINISHING_FIELD_NUMBER: _builtins.int
+    WALL_CLOCK_FIELD_NUMBER: _builtins.int
+    TRIALS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    ARCHITECTURES_FIELD_NUMBER: _builtins.int
+    FIRST_TRIALS_FIELD_NUMBER: _builtins.int
+    trials: _builtins.int
+    """Trials within the budget; unset where nothing could be measured."""
+    memory_bytes: _builtins.int
+    """The most memory that the job's process would hold at a time."""
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """The job with what was left open settled."""
+
+    @_builtins.property
+    def preparing(self) -> _duration_pb2.Duration:
+        """Until the first trial, now that the data is prepared."""
+
+    @_builtins.property
+    def finishing(self) -> _duration_pb2.Duration:
+        """Scoring, saving and publishing the model."""
+
+    @_builtins.property
+    def wall_clock(self) -> _duration_pb2.Duration:
+        """From the start of the job to its end; unset where nothing could be
+        measured.
+        """
+
+    @_builtins.property
+    def architectures(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedArchitecture]:
+        """What may be tried, baselines first."""
+
+    @_builtins.property
+    def first_trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedTrial]:
+        """The trials that would come first, in order; those after them depend on how
+        these go.
+        """
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+        preparing: _duration_pb2.Duration | None = ...,
+        finishing: _duration_pb2.Duration | None = ...,
+        wall_clock: _duration_pb2.Duration | None = ...,
+        trials: _builtins.int | None = ...,
+        memory_bytes: _builtins.int = ...,
+        architectures: _abc.Iterable[Global___PlannedArchitecture] | None = ...,
+        first_trials: _abc.Iterable[Global___PlannedTrial] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trials", b"_trials", "finishing", b"finishing", "job", b"job", "preparing", b"preparing", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trials", b"_trials", "architectures", b"architectures", "finishing", b"finishing", "first_trials", b"first_trials", "job", b"job", "memory_bytes", b"memory_bytes", "preparing", b"preparing", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__trials: _TypeAlias = _typing.Literal["trials"]  # noqa: Y015
+    _WhichOneofArgType__trials: _TypeAlias = _typing.Literal["_trials", b"_trials"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trials) -> _WhichOneofReturnType__trials | None: ...
+
+Global___JobPlan: _TypeAlias = JobPlan  # noqa: Y015
+
+@_typing.final
+class PlannedArchitecture(_message.Message):
+    """An architecture with its default settings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    TRIAL_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    FIRST_TRIALS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    baseline: _builtins.bool
+    epochs: _builtins.float
+    """Epochs of the default settings."""
+    memory_bytes: _builtins.int
+    """The most memory that the process held meanwhile; 0 where it was not
+    measured.
+    """
+    problem: _builtins.str
+    """Why it would not be tried, or could not be measured; else empty."""
+    first_trials: _builtins.int
+    """Of the first trials within the budget, how many are of it."""
+    @_builtins.property
+    def epoch(self) -> _duration_pb2.Duration:
+        """Training items once and a validation pass; unset where it could not be
+        measured.
+        """
+
+    @_builtins.property
+    def trial(self) -> _duration_pb2.Duration:
+        """A trial of the default settings; one that stops early takes less."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        baseline: _builtins.bool = ...,
+        epoch: _duration_pb2.Duration | None = ...,
+        epochs: _builtins.float = ...,
+        trial: _duration_pb2.Duration | None = ...,
+        memory_bytes: _builtins.int = ...,
+        problem: _builtins.str = ...,
+        first_trials: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "trial", b"trial"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "epoch", b"epoch", "epochs", b"epochs", "first_trials", b"first_trials", "memory_bytes", b"memory_bytes", "name", b"name", "problem", b"problem", "trial", b"trial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedArchitecture: _TypeAlias = PlannedArchitecture  # noqa: Y015
+
+@_typing.final
+class PlannedTrial(_message.Message):
+    """A trial that would be run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    architecture: _builtins.str
+    @_builtins.property
+    def parameters(self) -> _struct_pb2.Struct: ...
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Unset where it could not be measured."""
+
+    def __init__(
+        self,
+        *,
+        architecture: _builtins.str = ...,
+        parameters: _struct_pb2.Struct | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "parameters", b"parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "duration", b"duration", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedTrial: _TypeAlias = PlannedTrial  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
@@ -772,6 +1047,86 @@ class GetJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetJobRequest: _TypeAlias = GetJobRequest  # noqa: Y015
+
+@_typing.final
+class ExtendJobRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/jobs/{job}`, or the short id."""
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """Added to the job's budget, of which at least one limit must be given: to a
+        limit that the job has, or else to what it has used; `target_score` takes
+        the place of the earlier one. A limit that is not given stays, unless it
+        has been reached: then it no longer counts.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        budget: Global___Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendJobRequest: _TypeAlias = ExtendJobRequest  # noqa: Y015
+
+@_typing.final
+class ReplayJobRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/jobs/{job}`, or the short id; it must have a model."""
+    request_id: _builtins.str
+    """A UUID. The same request again returns what the first one created."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayJobRequest: _TypeAlias = ReplayJobRequest  # noqa: Y015
+
+@_typing.final
+class PlanJobRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`; empty means the caller's own project."""
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As in CreateJobRequest."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanJobRequest: _TypeAlias = PlanJobRequest  # noqa: Y015
 
 @_typing.final
 class ListJobsRequest(_message.Message):

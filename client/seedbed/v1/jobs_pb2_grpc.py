@@ -76,6 +76,21 @@ class JobServiceStub(object):
                 request_serializer=seedbed_dot_v1_dot_jobs__pb2.ListTrialsRequest.SerializeToString,
                 response_deserializer=seedbed_dot_v1_dot_jobs__pb2.ListTrialsResponse.FromString,
                 _registered_method=True)
+        self.ExtendJob = channel.unary_unary(
+                '/seedbed.v1.JobService/ExtendJob',
+                request_serializer=seedbed_dot_v1_dot_jobs__pb2.ExtendJobRequest.SerializeToString,
+                response_deserializer=seedbed_dot_v1_dot_jobs__pb2.Job.FromString,
+                _registered_method=True)
+        self.ReplayJob = channel.unary_unary(
+                '/seedbed.v1.JobService/ReplayJob',
+                request_serializer=seedbed_dot_v1_dot_jobs__pb2.ReplayJobRequest.SerializeToString,
+                response_deserializer=seedbed_dot_v1_dot_jobs__pb2.Job.FromString,
+                _registered_method=True)
+        self.PlanJob = channel.unary_unary(
+                '/seedbed.v1.JobService/PlanJob',
+                request_serializer=seedbed_dot_v1_dot_jobs__pb2.PlanJobRequest.SerializeToString,
+                response_deserializer=seedbed_dot_v1_dot_jobs__pb2.JobPlan.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
@@ -142,6 +157,35 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendJob(self, request, context):
+        """Gives an ended job more budget and goes on where it was: its trials stay
+        and are not repeated, its events go on counting. Where nothing better is
+        found its model stays, else another model is published beside it.
+        FAILED_PRECONDITION while the job runs, and for one that was cancelled,
+        or that failed with a reason other than NO_TRIAL_SUCCEEDED before it had
+        a model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayJob(self, request, context):
+        """Trains a job's model once more by what was written down of its trial, in a
+        new job, and compares the weights: `Job.replay` of the answered job says
+        how it went. On the same machine they are identical.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanJob(self, request, context):
+        """Says what a job would do, before anything is searched: reads and prepares
+        the data, which is kept for the job, and trains for a moment to measure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -184,6 +228,21 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListTrials,
                     request_deserializer=seedbed_dot_v1_dot_jobs__pb2.ListTrialsRequest.FromString,
                     response_serializer=seedbed_dot_v1_dot_jobs__pb2.ListTrialsResponse.SerializeToString,
+            ),
+            'ExtendJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendJob,
+                    request_deserializer=seedbed_dot_v1_dot_jobs__pb2.ExtendJobRequest.FromString,
+                    response_serializer=seedbed_dot_v1_dot_jobs__pb2.Job.SerializeToString,
+            ),
+            'ReplayJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayJob,
+                    request_deserializer=seedbed_dot_v1_dot_jobs__pb2.ReplayJobRequest.FromString,
+                    response_serializer=seedbed_dot_v1_dot_jobs__pb2.Job.SerializeToString,
+            ),
+            'PlanJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanJob,
+                    request_deserializer=seedbed_dot_v1_dot_jobs__pb2.PlanJobRequest.FromString,
+                    response_serializer=seedbed_dot_v1_dot_jobs__pb2.JobPlan.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -403,6 +462,87 @@ class JobService(object):
             '/seedbed.v1.JobService/ListTrials',
             seedbed_dot_v1_dot_jobs__pb2.ListTrialsRequest.SerializeToString,
             seedbed_dot_v1_dot_jobs__pb2.ListTrialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seedbed.v1.JobService/ExtendJob',
+            seedbed_dot_v1_dot_jobs__pb2.ExtendJobRequest.SerializeToString,
+            seedbed_dot_v1_dot_jobs__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seedbed.v1.JobService/ReplayJob',
+            seedbed_dot_v1_dot_jobs__pb2.ReplayJobRequest.SerializeToString,
+            seedbed_dot_v1_dot_jobs__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seedbed.v1.JobService/PlanJob',
+            seedbed_dot_v1_dot_jobs__pb2.PlanJobRequest.SerializeToString,
+            seedbed_dot_v1_dot_jobs__pb2.JobPlan.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,23 @@ class JobServiceStub:
     """
     ListTrials: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ListTrialsRequest, _jobs_pb2.ListTrialsResponse]
     """Lists a job's trials, by default the best first."""
+    ExtendJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ExtendJobRequest, _jobs_pb2.Job]
+    """Gives an ended job more budget and goes on where it was: its trials stay
+    and are not repeated, its events go on counting. Where nothing better is
+    found its model stays, else another model is published beside it.
+    FAILED_PRECONDITION while the job runs, and for one that was cancelled,
+    or that failed with a reason other than NO_TRIAL_SUCCEEDED before it had
+    a model.
+    """
+    ReplayJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ReplayJobRequest, _jobs_pb2.Job]
+    """Trains a job's model once more by what was written down of its trial, in a
+    new job, and compares the weights: `Job.replay` of the answered job says
+    how it went. On the same machine they are identical.
+    """
+    PlanJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.PlanJobRequest, _jobs_pb2.JobPlan]
+    """Says what a job would do, before anything is searched: reads and prepares
+    the data, which is kept for the job, and trains for a moment to measure.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -86,6 +103,23 @@ class JobServiceAsyncStub(JobServiceStub):
     """
     ListTrials: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ListTrialsRequest, _jobs_pb2.ListTrialsResponse]  # type: ignore[assignment]
     """Lists a job's trials, by default the best first."""
+    ExtendJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ExtendJobRequest, _jobs_pb2.Job]  # type: ignore[assignment]
+    """Gives an ended job more budget and goes on where it was: its trials stay
+    and are not repeated, its events go on counting. Where nothing better is
+    found its model stays, else another model is published beside it.
+    FAILED_PRECONDITION while the job runs, and for one that was cancelled,
+    or that failed with a reason other than NO_TRIAL_SUCCEEDED before it had
+    a model.
+    """
+    ReplayJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ReplayJobRequest, _jobs_pb2.Job]  # type: ignore[assignment]
+    """Trains a job's model once more by what was written down of its trial, in a
+    new job, and compares the weights: `Job.replay` of the answered job says
+    how it went. On the same machine they are identical.
+    """
+    PlanJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.PlanJobRequest, _jobs_pb2.JobPlan]  # type: ignore[assignment]
+    """Says what a job would do, before anything is searched: reads and prepares
+    the data, which is kept for the job, and trains for a moment to measure.
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Searches for the best model."""
@@ -160,5 +194,40 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.ListTrialsResponse, _abc.Awaitable[_jobs_pb2.ListTrialsResponse]]:
         """Lists a job's trials, by default the best first."""
+
+    @_abc_1.abstractmethod
+    def ExtendJob(
+        self,
+        request: _jobs_pb2.ExtendJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.Job, _abc.Awaitable[_jobs_pb2.Job]]:
+        """Gives an ended job more budget and goes on where it was: its trials stay
+        and are not repeated, its events go on counting. Where nothing better is
+        found its model stays, else another model is published beside it.
+        FAILED_PRECONDITION while the job runs, and for one that was cancelled,
+        or that failed with a reason other than NO_TRIAL_SUCCEEDED before it had
+        a model.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayJob(
+        self,
+        request: _jobs_pb2.ReplayJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.Job, _abc.Awaitable[_jobs_pb2.Job]]:
+        """Trains a job's model once more by what was written down of its trial, in a
+        new job, and compares the weights: `Job.replay` of the answered job says
+        how it went. On the same machine they are identical.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanJob(
+        self,
+        request: _jobs_pb2.PlanJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.JobPlan, _abc.Awaitable[_jobs_pb2.JobPlan]]:
+        """Says what a job would do, before anything is searched: reads and prepares
+        the data, which is kept for the job, and trains for a moment to measure.
+        """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from seedbed.v1 import values_pb2 as seedbed_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17seedbed/v1/models.proto\x12\nseedbed.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17seedbed/v1/values.proto\"\xba\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0b\n\x03job\x18\x04 \x01(\t\x12\r\n\x05trial\x18\x05 \x01(\x03\x12\x14\n\x0c\x61rchitecture\x18\x06 \x01(\t\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12+\n\x10validation_score\x18\x08 \x01(\x0b\x32\x11.seedbed.v1.Score\x12%\n\ntest_score\x18\t \x01(\x0b\x32\x11.seedbed.v1.Score\x12!\n\x06inputs\x18\n \x03(\x0b\x32\x11.seedbed.v1.Field\x12\x0e\n\x06target\x18\x0b \x01(\t\x12\x0f\n\x07\x63lasses\x18\x0c \x03(\t\x12\x1b\n\x13\x64\x61taset_fingerprint\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x0btest_scores\x18\x10 \x03(\x0b\x32\x11.seedbed.v1.Score\"#\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListModelsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.seedbed.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x14\x44ownloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"J\n\x15\x44ownloadModelResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t2\xb6\x02\n\x0cModelService\x12:\n\x08GetModel\x12\x1b.seedbed.v1.GetModelRequest\x1a\x11.seedbed.v1.Model\x12K\n\nListModels\x12\x1d.seedbed.v1.ListModelsRequest\x1a\x1e.seedbed.v1.ListModelsResponse\x12\x45\n\x0b\x44\x65leteModel\x12\x1e.seedbed.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\x12V\n\rDownloadModel\x12 .seedbed.v1.DownloadModelRequest\x1a!.seedbed.v1.DownloadModelResponse0\x01\x42\x36\n\x0e\x64\x65v.seedbed.v1P\x01Z\x14seedbed/v1;seedbedv1\xea\x02\x0bSeedbed::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17seedbed/v1/models.proto\x12\nseedbed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17seedbed/v1/values.proto\"\xf6\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0b\n\x03job\x18\x04 \x01(\t\x12\r\n\x05trial\x18\x05 \x01(\x03\x12\x14\n\x0c\x61rchitecture\x18\x06 \x01(\t\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12+\n\x10validation_score\x18\x08 \x01(\x0b\x32\x11.seedbed.v1.Score\x12%\n\ntest_score\x18\t \x01(\x0b\x32\x11.seedbed.v1.Score\x12!\n\x06inputs\x18\n \x03(\x0b\x32\x11.seedbed.v1.Field\x12\x0e\n\x06target\x18\x0b \x01(\t\x12\x0f\n\x07\x63lasses\x18\x0c \x03(\t\x12\x1b\n\x13\x64\x61taset_fingerprint\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x0btest_scores\x18\x10 \x03(\x0b\x32\x11.seedbed.v1.Score\x12*\n\x07latency\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x64igest\x18\x12 \x01(\t\"#\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListModelsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.seedbed.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x14\x44ownloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"J\n\x15\x44ownloadModelResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t2\xb6\x02\n\x0cModelService\x12:\n\x08GetModel\x12\x1b.seedbed.v1.GetModelRequest\x1a\x11.seedbed.v1.Model\x12K\n\nListModels\x12\x1d.seedbed.v1.ListModelsRequest\x1a\x1e.seedbed.v1.ListModelsResponse\x12\x45\n\x0b\x44\x65leteModel\x12\x1e.seedbed.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\x12V\n\rDownloadModel\x12 .seedbed.v1.DownloadModelRequest\x1a!.seedbed.v1.DownloadModelResponse0\x01\x42\x36\n\x0e\x64\x65v.seedbed.v1P\x01Z\x14seedbed/v1;seedbedv1\xea\x02\x0bSeedbed::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,22 +37,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'seedbed.v1.models_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.seedbed.v1P\001Z\024seedbed/v1;seedbedv1\352\002\013Seedbed::V1'
-  _globals['_MODEL']._serialized_start=157
-  _globals['_MODEL']._serialized_end=599
-  _globals['_FIELD']._serialized_start=601
-  _globals['_FIELD']._serialized_end=636
-  _globals['_GETMODELREQUEST']._serialized_start=638
-  _globals['_GETMODELREQUEST']._serialized_end=669
-  _globals['_LISTMODELSREQUEST']._serialized_start=671
-  _globals['_LISTMODELSREQUEST']._serialized_end=745
-  _globals['_LISTMODELSRESPONSE']._serialized_start=747
-  _globals['_LISTMODELSRESPONSE']._serialized_end=827
-  _globals['_DELETEMODELREQUEST']._serialized_start=829
-  _globals['_DELETEMODELREQUEST']._serialized_end=863
-  _globals['_DOWNLOADMODELREQUEST']._serialized_start=865
-  _globals['_DOWNLOADMODELREQUEST']._serialized_end=917
-  _globals['_DOWNLOADMODELRESPONSE']._serialized_start=919
-  _globals['_DOWNLOADMODELRESPONSE']._serialized_end=993
-  _globals['_MODELSERVICE']._serialized_start=996
-  _globals['_MODELSERVICE']._serialized_end=1306
+  _globals['_MODEL']._serialized_start=189
+  _globals['_MODEL']._serialized_end=691
+  _globals['_FIELD']._serialized_start=693
+  _globals['_FIELD']._serialized_end=728
+  _globals['_GETMODELREQUEST']._serialized_start=730
+  _globals['_GETMODELREQUEST']._serialized_end=761
+  _globals['_LISTMODELSREQUEST']._serialized_start=763
+  _globals['_LISTMODELSREQUEST']._serialized_end=837
+  _globals['_LISTMODELSRESPONSE']._serialized_start=839
+  _globals['_LISTMODELSRESPONSE']._serialized_end=919
+  _globals['_DELETEMODELREQUEST']._serialized_start=921
+  _globals['_DELETEMODELREQUEST']._serialized_end=955
+  _globals['_DOWNLOADMODELREQUEST']._serialized_start=957
+  _globals['_DOWNLOADMODELREQUEST']._serialized_end=1009
+  _globals['_DOWNLOADMODELRESPONSE']._serialized_start=1011
+  _globals['_DOWNLOADMODELRESPONSE']._serialized_end=1085
+  _globals['_MODELSERVICE']._serialized_start=1088
+  _globals['_MODELSERVICE']._serialized_end=1398
 # @@protoc_insertion_point(module_scope)

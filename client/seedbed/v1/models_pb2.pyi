@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -43,6 +44,8 @@ class Model(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     TEST_SCORES_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/models/{model}`."""
     display_name: _builtins.str
@@ -54,18 +57,24 @@ class Model(_message.Message):
     been deleted since.
     """
     trial: _builtins.int
-    """Number of the trial that it comes from."""
+    """Number of the trial that it comes from; of several the best."""
     architecture: _builtins.str
-    """The architecture's name."""
+    """The architecture's name; `ensemble` where several trials answer together."""
     target: _builtins.str
     """The column it predicts."""
     dataset_fingerprint: _builtins.str
     """Fingerprint of the dataset it was trained on."""
     size_bytes: _builtins.int
     """Bytes of the bundle."""
+    digest: _builtins.str
+    """SHA-256 over the names and contents of the files that hold the weights, as
+    64 hexadecimal digits; empty for models of earlier versions.
+    """
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """Hyperparameters by name."""
+        """Hyperparameters by name. Those of an ensemble are `members`: of each its
+        `trial`, `architecture`, `parameters` and `weight` in the mean.
+        """
 
     @_builtins.property
     def validation_score(self) -> _values_pb2.Score:
@@ -91,6 +100,12 @@ class Model(_message.Message):
         the end; `test_score` is one of them.
         """
 
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """The median time of answering one example, on one thread of the server's
+        processor; unset where it could not be measured.
+        """
+
     def __init__(
         self,
         *,
@@ -110,10 +125,12 @@ class Model(_message.Message):
         size_bytes: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         test_scores: _abc.Iterable[_values_pb2.Score] | None = ...,
+        latency: _duration_pb2.Duration | None = ...,
+        digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "parameters", b"parameters", "test_score", b"test_score", "validation_score", b"validation_score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "latency", b"latency", "parameters", b"parameters", "test_score", b"test_score", "validation_score", b"validation_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "classes", b"classes", "create_time", b"create_time", "dataset_fingerprint", b"dataset_fingerprint", "display_name", b"display_name", "inputs", b"inputs", "job", b"job", "name", b"name", "parameters", b"parameters", "size_bytes", b"size_bytes", "target", b"target", "task", b"task", "test_score", b"test_score", "test_scores", b"test_scores", "trial", b"trial", "validation_score", b"validation_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "classes", b"classes", "create_time", b"create_time", "dataset_fingerprint", b"dataset_fingerprint", "digest", b"digest", "display_name", b"display_name", "inputs", b"inputs", "job", b"job", "latency", b"latency", "name", b"name", "parameters", b"parameters", "size_bytes", b"size_bytes", "target", b"target", "task", b"task", "test_score", b"test_score", "test_scores", b"test_scores", "trial", b"trial", "validation_score", b"validation_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -167,9 +167,13 @@ class InputBlock(Block):
 
 
 class TargetBlock(Block):
-    """The type of what is predicted: decides output size, loss, activation, metrics, decoding."""
+    """The type of what is predicted: decides output size, loss, activation, metrics, decoding.
+
+    `averages` says that the mean of several models' activated outputs is an answer too, as it is of
+    probabilities and of numbers, and is not of class numbers."""
 
     column: str
+    averages: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]]
     default_metric: ClassVar[str]
     prediction_kind: ClassVar[str]
@@ -227,7 +231,12 @@ class TargetBlock(Block):
         return np.tile(guess, (count, *[1] * guess.ndim))
 
     def calibrate(self, target: Array, outputs: Array) -> None:
-        """Learns from the validation split what `decode` needs, such as the width of intervals."""
+        """Learns from the validation split what `decode` needs, such as the width of intervals, in
+        place of what it had learned before."""
+
+    def calibrated(self, outputs: Array) -> Array:
+        """Activated outputs as `decode` understands them after `calibrate`, to be measured."""
+        return outputs
 
     def details(self, target: Array, outputs: Array) -> Mapping[str, float]:  # noqa: ARG002
         """More about how good activated outputs are, for reports: a name and a value, such as the

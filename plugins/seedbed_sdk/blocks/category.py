@@ -16,6 +16,7 @@ from seedbed_sdk.blocks.base import (
     TargetBlock,
 )
 from seedbed_sdk.errors import InvalidArgument
+from seedbed_sdk.temperature import fitted_temperature, scaled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,8 @@ def label_text(value: Any) -> str:
 
 class CategoryBlock(TargetBlock):
     """A column whose values are class labels. Encoded as int64 class numbers; the outputs are the
-    probabilities of the classes, in the order of `classes` (sorted as text)."""
+    probabilities of the classes, in the order of `classes` (sorted as text). What is told are these
+    at `temperature`, which changes how sure a label is and never which it is."""
 
     type: ClassVar[str] = "category"
     metrics: ClassVar[tuple[str, ...]] = (
@@ -46,10 +48,14 @@ class CategoryBlock(TargetBlock):
     )
     default_metric: ClassVar[str] = "accuracy"
     prediction_kind: ClassVar[str] = "classification"
+    averages: ClassVar[bool] = True
 
-    def __init__(self, column: str, classes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, column: str, classes: tuple[str, ...] = (), temperature: float = 1.0
+    ) -> None:
         self.column = column
         self.classes = classes
+        self.temperature = temperature
 
     def fit(self, items: pd.DataFrame) -> None:
         values = items[self.column].dropna()
@@ -118,21 +124,33 @@ class CategoryBlock(TargetBlock):
     def stratify(self, encoded: Array) -> Array | None:
         return encoded
 
+    def calibrate(self, target: Array, outputs: Array) -> None:
+        self.temperature = fitted_temperature(target, outputs)
+
+    def calibrated(self, outputs: Array) -> Array:
+        return outputs if self.temperature == 1.0 else scaled(outputs, self.temperature)
+
     def decode(self, outputs: Array) -> list[Prediction]:
         predictions: list[Prediction] = []
-        for row in outputs:
+        # Ordered before scaling, which may make two tiny probabilities the same.
+        for row, told in zip(outputs, self.calibrated(outputs), strict=True):
             order = np.argsort(-row, kind="stable")
             predictions.append(
                 Classification(
                     self.classes[order[0]],
-                    tuple((self.classes[i], float(row[i])) for i in order),
+                    tuple((self.classes[i], float(told[i])) for i in order),
                 )
             )
         return predictions
 
     def state(self) -> dict[str, Any]:
-        return {"column": self.column, "classes": list(self.classes)}
+        return {
+            "column": self.column,
+            "classes": list(self.classes),
+            "temperature": self.temperature,
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> CategoryBlock:
-        return cls(state["column"], tuple(state["classes"]))
+        # Bundles of earlier versions have none.
+        return cls(state["column"], tuple(state["classes"]), state.get("temperature", 1.0))

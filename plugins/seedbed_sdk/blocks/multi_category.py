@@ -49,6 +49,7 @@ class MultiCategoryBlock(TargetBlock):
     )
     default_metric: ClassVar[str] = "macro_f1"
     prediction_kind: ClassVar[str] = "multi_label"
+    averages: ClassVar[bool] = True
 
     def __init__(self, target_columns: Iterable[str], classes: tuple[str, ...] = ()) -> None:
         self.target_columns = tuple(target_columns)

@@ -52,6 +52,7 @@ class MultiTargetBlock(TargetBlock):
     )
     default_metric: ClassVar[str] = "mean_score"
     prediction_kind: ClassVar[str] = "multi_target"
+    averages: ClassVar[bool] = True
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
@@ -145,6 +146,10 @@ class MultiTargetBlock(TargetBlock):
             self.parts, self.part_targets(target), self.part_outputs(outputs), strict=True
         ):
             part.calibrate(true, predicted)
+
+    def calibrated(self, outputs: Array) -> Array:
+        pieces = zip(self.parts, self.part_outputs(outputs), strict=True)
+        return self.join([part.calibrated(piece) for part, piece in pieces])
 
     def decode(self, outputs: Array) -> list[Prediction]:
         decoded = [

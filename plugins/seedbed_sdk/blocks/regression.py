@@ -34,6 +34,7 @@ class RegressionBlock(TargetBlock):
     metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2")
     default_metric: ClassVar[str] = "rmse"
     prediction_kind: ClassVar[str] = "regression"
+    averages: ClassVar[bool] = True
 
     def __init__(
         self,

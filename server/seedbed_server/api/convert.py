@@ -107,6 +107,15 @@ def budget_to_message(budget: values.Budget) -> jobs_pb2.Budget:
     )
 
 
+def _constraints(constraints: values.Constraints) -> jobs_pb2.Constraints | None:
+    if constraints == values.Constraints():
+        return None
+    return jobs_pb2.Constraints(
+        max_latency=duration(constraints.max_latency_seconds),
+        max_size_bytes=constraints.max_size_bytes,
+    )
+
+
 def progress_to_message(progress: values.Progress) -> jobs_pb2.Progress:
     return jobs_pb2.Progress(
         fraction=progress.fraction,
@@ -115,10 +124,38 @@ def progress_to_message(progress: values.Progress) -> jobs_pb2.Progress:
     )
 
 
-def _wall_clock(job: values.Job) -> Duration | None:
-    if job.start_time is None:
-        return duration(0.0)
-    return duration(((job.end_time or now()) - job.start_time).total_seconds())
+def _consumption(job: values.Job) -> jobs_pb2.Consumption:
+    """With the phase that is under way, up to now."""
+    used = {
+        values.JobState.PREPARING: job.consumption.preparing_seconds,
+        values.JobState.SEARCHING: job.consumption.searching_seconds,
+        values.JobState.FINISHING: job.consumption.finishing_seconds,
+    }
+    if job.state in used and job.state_time is not None:
+        used[job.state] += max(0.0, (now() - job.state_time).total_seconds())
+    preparing, searching, finishing = used.values()
+    return jobs_pb2.Consumption(
+        wall_clock=duration(preparing + searching + finishing),
+        trials=job.consumption.trials,
+        samples=job.consumption.samples,
+        preparing=duration(preparing),
+        searching=duration(searching),
+        finishing=duration(finishing),
+    )
+
+
+def _replay(job: values.Job) -> jobs_pb2.Replay | None:
+    replay = job.replay
+    if replay is None:
+        return None
+    return jobs_pb2.Replay(
+        model=names.model(job.project, replay.model),
+        expected_digest=replay.expected_digest,
+        digest=replay.digest,
+        identical=replay.identical,
+        expected_score=replay.expected_score,
+        score=replay.score,
+    )
 
 
 def _stop_reason(reason: values.StopReason | None) -> jobs_pb2.Job.StopReason.ValueType:
@@ -137,15 +174,12 @@ def job_to_message(job: values.Job) -> jobs_pb2.Job:
         budget=budget_to_message(job.budget),
         seed=job.seed,
         search_space={k: domain_to_message(d) for k, d in job.search_space.items()},
+        constraints=_constraints(job.constraints),
         state=jobs_pb2.Job.State.Value(str(job.state)),
         error=None if job.error is None else status.to_status(job.error),
         stop_reason=_stop_reason(job.stop_reason),
         progress=progress_to_message(job.progress),
-        consumption=jobs_pb2.Consumption(
-            wall_clock=_wall_clock(job),
-            trials=job.consumption.trials,
-            samples=job.consumption.samples,
-        ),
+        consumption=_consumption(job),
         model=names.model(job.project, job.model) if job.model else "",
         validation_score=score_to_message(job.validation_score),
         test_score=score_to_message(job.test_score),
@@ -155,6 +189,8 @@ def job_to_message(job: values.Job) -> jobs_pb2.Job:
         update_time=timestamp(job.update_time),
         last_sequence=job.last_sequence,
         findings=[finding_to_message(f) for f in job.findings],
+        replay_of=names.job(job.project, job.replay_of) if job.replay_of else "",
+        replay=_replay(job),
     )
 
 
@@ -266,6 +302,8 @@ def model_to_message(model: values.Model) -> models_pb2.Model:
         dataset_fingerprint=model.dataset_fingerprint,
         size_bytes=model.size_bytes,
         create_time=timestamp(model.create_time),
+        latency=duration(model.latency_seconds),
+        digest=model.digest,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from seedbed.v1 import jobs_pb2
-from seedbed_sdk.errors import FieldViolation, InvalidArgument, NotFound
+from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from seedbed_sdk.space import domain_to_dict
 from seedbed_server.api import names, requests
 from seedbed_server.api.rooms import Rooms
@@ -17,8 +17,8 @@ from seedbed_server.data import references
 from seedbed_server.jobs import validation
 from seedbed_server.jobs.sources import payload_of, sources_of
 from seedbed_server.jobs.space_check import check_space
-from seedbed_server.jobs.values import Job
-from seedbed_server.store import Dataset
+from seedbed_server.jobs.values import Job, Replay
+from seedbed_server.store import Dataset, Store
 from seedbed_server.store.values import new_id, now
 
 
@@ -34,6 +34,8 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
     dataset = await _dataset(rooms, wanted.dataset, project, violations)
     budget = requests.budget_from_message(wanted.budget)
     violations += validation.check_budget(budget)
+    constraints = requests.constraints_from_message(wanted.constraints)
+    violations += validation.check_constraints(constraints)
     violations += validation.check_seed(wanted.seed)
     options = requests.struct_to_dict(wanted.options)
     space, unset = requests.search_space(wanted)
@@ -61,6 +63,7 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
         options=options,
         metric=wanted.metric,
         budget=budget,
+        constraints=constraints,
         seed=wanted.seed,
         search_space=space,
         dataset_fingerprint=dataset.fingerprint,
@@ -68,6 +71,47 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
         update_time=time,
     )
     return await _settled(rooms, job, dataset)
+
+
+def replay_of(store: Store, job: Job) -> Job:
+    """A job that trains another one's model again. Raises FailedPrecondition where there is nothing
+    to go by, and NotFound where the dataset was deleted."""
+    if not job.model:
+        raise FailedPrecondition(
+            f"job {job.id!r} is {job.state} and has no model to train again; only a search that "
+            "succeeded has one",
+            reason="NO_MODEL",
+            metadata={"job": job.id, "state": str(job.state)},
+        )
+    model = store.models.get(job.model)
+    recipes = {trial.number: trial.recipe for trial in store.trials.list(job.id)}
+    members = model.recipe.get("members", [])
+    if not model.digest or not members or not all(recipes.get(number) for number in members):
+        raise FailedPrecondition(
+            f"nothing was written down of how model {model.id!r} was trained, since an earlier "
+            "version did it; train it with this version first",
+            reason="NO_RECIPE",
+            metadata={"model": model.id},
+        )
+    time = now()
+    return Job(
+        id=new_id(),
+        project=job.project,
+        display_name=job.display_name,
+        task=job.task,
+        dataset=job.dataset,
+        target=job.target,
+        options=job.options,
+        metric=job.metric,
+        budget=job.budget,
+        seed=job.seed,
+        search_space=job.search_space,
+        dataset_fingerprint=job.dataset_fingerprint,
+        create_time=time,
+        update_time=time,
+        replay_of=job.id,
+        replay=Replay(model.id, model.recipe, model.digest, model.recipe["score"]),
+    )
 
 
 async def _task(rooms: Rooms, name: str, violations: list[FieldViolation]) -> TaskInfo | None:

@@ -15,8 +15,10 @@ from google.protobuf.empty_pb2 import Empty
 from seedbed.v1 import jobs_pb2, jobs_pb2_grpc
 from seedbed_sdk.errors import InvalidArgument, NotFound
 from seedbed_server.api import convert, names, requests
-from seedbed_server.api.job_creation import wanted_job
+from seedbed_server.api.job_creation import replay_of, wanted_job
+from seedbed_server.api.job_planning import plan_of
 from seedbed_server.api.rooms import Rooms
+from seedbed_server.jobs import validation
 from seedbed_server.jobs.values import Job
 
 _ORDERS = ("validation_score", "number")
@@ -81,7 +83,37 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     async def DeleteJob(self, request: jobs_pb2.DeleteJobRequest, context: Any) -> Empty:
         job = await self._get(request.name)
         await asyncio.to_thread(self._jobs.delete, job.id)
+        await asyncio.to_thread(self._rooms.files.drop_kept, job.id)
         return Empty()
+
+    async def ExtendJob(self, request: jobs_pb2.ExtendJobRequest, context: Any) -> jobs_pb2.Job:
+        job = await self._get(request.name)
+        more = requests.budget_from_message(request.budget)
+        if violations := list(validation.check_budget(more, "budget")):
+            raise InvalidArgument.of(violations)
+        if job.state.ended:
+            # The worker that ended it may not have left yet.
+            await self._rooms.dispatcher.gone(job.id)
+            # It may have been deleted since, and would be missed only by the worker.
+            await asyncio.to_thread(self._rooms.store.datasets.get, job.dataset)
+        job = await asyncio.to_thread(self._jobs.extend, job.id, more)
+        self._rooms.watching.notify(job.id)
+        self._rooms.dispatcher.wake()
+        return convert.job_to_message(job)
+
+    async def ReplayJob(self, request: jobs_pb2.ReplayJobRequest, context: Any) -> jobs_pb2.Job:
+        job = await self._get(request.name)
+        key = requests.request_key(request, job.project, "ReplayJob")
+        replay = await asyncio.to_thread(self._jobs.answered, key)
+        if replay is None:
+            replay = await asyncio.to_thread(replay_of, self._rooms.store, job)
+            replay = await asyncio.to_thread(self._jobs.create, replay, key)
+            self._rooms.dispatcher.wake()
+        return convert.job_to_message(replay)
+
+    async def PlanJob(self, request: jobs_pb2.PlanJobRequest, context: Any) -> jobs_pb2.JobPlan:
+        project = names.parse_parent(request.parent)
+        return await plan_of(self._rooms, request.job, project)
 
     async def ListTrials(
         self, request: jobs_pb2.ListTrialsRequest, context: Any

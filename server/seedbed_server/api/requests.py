@@ -17,7 +17,7 @@ from seedbed_sdk.errors import FieldViolation, InvalidArgument
 from seedbed_sdk.space import Choices, Domain, FloatRange, IntRange
 from seedbed_server.api import names
 from seedbed_server.data.references import DataSource
-from seedbed_server.jobs.values import Budget, JobState
+from seedbed_server.jobs.values import Budget, Constraints, JobState
 from seedbed_server.store import DATASET_SCHEME, JobFilter, PageRequest, RequestKey
 
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -94,6 +94,14 @@ def budget_from_message(message: jobs_pb2.Budget) -> Budget:
         samples=message.samples if message.HasField("samples") else None,
         target_score=message.target_score if message.HasField("target_score") else None,
     )
+
+
+def constraints_from_message(message: jobs_pb2.Constraints) -> Constraints:
+    seconds = None
+    if message.HasField("max_latency"):
+        seconds = message.max_latency.seconds + message.max_latency.nanos / 1e9
+    size = message.max_size_bytes if message.HasField("max_size_bytes") else None
+    return Constraints(seconds, size)
 
 
 def sources_from_messages(sources: Any, project: str) -> tuple[DataSource, ...]:

@@ -130,7 +130,8 @@ class Watching:
                 yield event
                 cursor = event.sequence
                 sent_at = time.monotonic()
-                if event.state_changed.state in _ENDED:
+                # A job may have been extended after it had ended.
+                if event.state_changed.state in _ENDED and cursor >= watched.last:
                     return
             if events:
                 continue

@@ -29,6 +29,7 @@ CALLS: Mapping[str, str] = {
     "fingerprint": "seedbed_server.data.remote:take_fingerprint",
     "inspect": "seedbed_server.data.inspection:inspect",
     "check_job": "seedbed_server.search.check:check_job",
+    "plan_job": "seedbed_server.search.planning:plan_job",
     "predict": "seedbed_server.serving.predictor:predict",
 }
 

@@ -54,7 +54,10 @@ class _Running:
 
 
 class Dispatcher:
-    """Runs jobs. `notify(job_id)` is called on the event loop when a job's rows have changed."""
+    """Runs jobs. `notify(job_id)` is called on the event loop when a job's rows have changed.
+
+    `slots` are where they run, once that is known.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Dispatcher:
         self._running: dict[str, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self.slots: Sequence[Slot] = (Slot("cpu", 1),)
 
     @property
     def busy(self) -> bool:
@@ -86,6 +90,7 @@ class Dispatcher:
 
     async def run(self, slots: Sequence[Slot]) -> None:
         """Leases jobs to the slots until it is cancelled."""
+        self.slots = tuple(slots)
         free = list(slots)
         while True:
             self._wake.clear()
@@ -115,6 +120,12 @@ class Dispatcher:
         if running.worker is not None:
             await running.worker.cancel()
         await self._kill(running)
+
+    async def gone(self, job_id: str) -> None:
+        """Waits until no worker is at work on a job that has ended."""
+        running = self._running.get(job_id)
+        if running is not None:
+            await running.ended.wait()
 
     async def close(self) -> None:
         """Ends all workers; their jobs go back in the queue for the next start."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from seedbed_sdk.errors import SeedbedError
+from seedbed_sdk.errors import NotFound, SeedbedError
 from seedbed_server.errors import LeaseLost
 from seedbed_server.jobs.values import (
     BestChanged,
@@ -15,6 +15,7 @@ from seedbed_server.jobs.values import (
     JobState,
     Model,
     Progress,
+    Replay,
     Score,
     StopReason,
     Trial,
@@ -25,6 +26,8 @@ from seedbed_server.jobs.values import (
 from seedbed_server.store import Dataset, Store
 
 __all__ = ["JobSession", "LeaseLost"]
+
+_ALL_DONE = Progress(fraction=1.0, seconds_left=0.0)
 
 
 class JobSession:
@@ -54,6 +57,19 @@ class JobSession:
     def trials(self) -> list[Trial]:
         """All trials by number, those of earlier attempts too."""
         return self._store.trials.list(self._job_id)
+
+    def replayed_trials(self) -> list[Trial]:
+        """All trials of the job whose model is trained again."""
+        return self._store.trials.list(self.job().replay_of)
+
+    def model(self) -> Model | None:
+        """The model of a job that was extended; None where it was deleted, or where there was
+        none."""
+        model = self.job().model
+        try:
+            return self._store.models.get(model) if model else None
+        except NotFound:
+            return None
 
     def set_state(self, state: JobState) -> None:
         """Moves to PREPARING, SEARCHING or FINISHING; the state it is in already is no event."""
@@ -147,15 +163,26 @@ class JobSession:
         """Publishes the model, whose folder is in place, and ends the job."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
             self._store.models.add(writer, model)
-            progress = Progress(fraction=1.0, seconds_left=0.0)
             writer.set_state(
                 JobState.SUCCEEDED,
                 stop_reason=stop_reason,
                 model=model.id,
                 validation_score=validation,
                 test_score=test,
-                progress=progress,
+                progress=_ALL_DONE,
             )
+        self._notify()
+
+    def succeed_with_earlier_model(self, stop_reason: StopReason) -> None:
+        """Ends an extended job that has found nothing better than its model."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.set_state(JobState.SUCCEEDED, stop_reason=stop_reason, progress=_ALL_DONE)
+        self._notify()
+
+    def succeed_with_replay(self, replay: Replay) -> None:
+        """Ends a job that has trained a model again."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.set_state(JobState.SUCCEEDED, replay=replay, progress=_ALL_DONE)
         self._notify()
 
     def fail(self, error: SeedbedError) -> None:

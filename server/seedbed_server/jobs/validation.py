@@ -9,7 +9,7 @@ from typing import Any
 
 from seedbed_sdk.errors import FieldViolation
 from seedbed_server.catalogue import TaskInfo
-from seedbed_server.jobs.values import Budget
+from seedbed_server.jobs.values import Budget, Constraints
 
 MIN_WALL_CLOCK_SECONDS = 5.0
 MAX_SEED = 2**53
@@ -31,26 +31,41 @@ def unknown_task(task: str, tasks: Sequence[str]) -> str:
     return f"there is no task {task!r}; there are: {listed(tasks)}{close_match(task, tasks)}"
 
 
-def check_budget(budget: Budget) -> Iterator[FieldViolation]:
+def check_budget(budget: Budget, field: str = "job.budget") -> Iterator[FieldViolation]:
     """At least one limit, each above its minimum."""
     limits = (budget.wall_clock_seconds, budget.trials, budget.samples, budget.target_score)
     if all(limit is None for limit in limits):
         yield FieldViolation(
-            "job.budget",
+            field,
             "sets no limit; give at least one of wall_clock, trials, samples and target_score",
         )
     seconds = budget.wall_clock_seconds
     if seconds is not None and seconds < MIN_WALL_CLOCK_SECONDS:
         yield FieldViolation(
-            "job.budget.wall_clock",
+            f"{field}.wall_clock",
             f"must be at least {MIN_WALL_CLOCK_SECONDS:g} s, got {seconds:g} s",
         )
     for name, count in (("trials", budget.trials), ("samples", budget.samples)):
         if count is not None and count < 1:
-            yield FieldViolation(f"job.budget.{name}", f"must be at least 1, got {count}")
+            yield FieldViolation(f"{field}.{name}", f"must be at least 1, got {count}")
     if budget.target_score is not None and not math.isfinite(budget.target_score):
         yield FieldViolation(
-            "job.budget.target_score", f"must be a finite number, got {budget.target_score}"
+            f"{field}.target_score", f"must be a finite number, got {budget.target_score}"
+        )
+
+
+def check_constraints(constraints: Constraints) -> Iterator[FieldViolation]:
+    """Each limit that is set is above 0."""
+    seconds, size = constraints.max_latency_seconds, constraints.max_size_bytes
+    if seconds is not None and seconds <= 0:
+        yield FieldViolation(
+            "job.constraints.max_latency",
+            f"must be above 0 s, got {seconds:g} s; leave it unset for no limit",
+        )
+    if size is not None and size < 1:
+        yield FieldViolation(
+            "job.constraints.max_size_bytes",
+            f"must be at least 1, got {size}; leave it unset for no limit",
         )
 
 

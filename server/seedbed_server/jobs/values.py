@@ -62,11 +62,28 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a model has to keep to where it is used; None means no such limit. The latency is the
+    median time of answering one example on a processor."""
+
+    max_latency_seconds: float | None = None
+    max_size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Consumption:
-    """What a job has used. The wall clock follows from its times."""
+    """What a job has used. Seconds are those of the phases that have ended."""
 
     trials: int = 0
     samples: int = 0
+    preparing_seconds: float = 0.0
+    searching_seconds: float = 0.0
+    finishing_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of all phases together."""
+        return self.preparing_seconds + self.searching_seconds + self.finishing_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +122,30 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """A model that is trained again. `recipe` is that of the model; scores are on the validation
+    split; `digest` is empty and `score` None until it is done."""
+
+    model: str
+    recipe: Mapping[str, Any]
+    expected_digest: str
+    expected_score: float
+    digest: str = ""
+    score: float | None = None
+
+    @property
+    def identical(self) -> bool:
+        """Whether the weights are the same."""
+        return self.digest == self.expected_digest
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A search. `error` is `SeedbedError.to_dict()`; `attempt` is the lease's fencing token.
 
     `deaths` counts the worker processes that died in a row without a trial ended in between.
+    `state_time` is when it went into its state. A job with `replay_of` is no search: it trains that
+    job's model again.
     """
 
     id: str
@@ -140,6 +177,10 @@ class Job:
     last_sequence: int = 0
     attempt: int = 0
     deaths: int = 0
+    state_time: datetime | None = None
+    replay_of: str = ""
+    replay: Replay | None = None
+    constraints: Constraints = Constraints()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +218,12 @@ class InputField:
 @dataclass(frozen=True, slots=True)
 class Model:
     """A trained model. `folder` is the bundle's path relative to the data directory's `models`.
-    `test_scores` are all measures that fit the target, `test_score` among them."""
+    `test_scores` are all measures that fit the target, `test_score` among them. `digest` is that of
+    the weights (`seedbed_sdk.bundle.digest_of`), `recipe` how they came about: `members`, the
+    numbers of the trials, of each its weight in `weights` and in `refit` the hyperparameters of
+    training once more on all items or None; the validation `score` of the trials with these
+    weights; `threads` and `device`. `latency_seconds` is the median of answering one example, where
+    that was measured."""
 
     id: str
     project: str
@@ -197,6 +243,9 @@ class Model:
     dataset_fingerprint: str = ""
     size_bytes: int = 0
     test_scores: tuple[Score, ...] = ()
+    digest: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    latency_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

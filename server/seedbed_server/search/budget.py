@@ -12,6 +12,7 @@ from seedbed_server.jobs.values import Budget, Progress, StopReason
 FINISHING_SECONDS = 0.6
 FINISHING_SHARE = 0.01
 SCORING_MARGIN = 1.3
+ENSEMBLING_SHARE = 0.05
 
 
 @dataclass
@@ -20,7 +21,9 @@ class Spending:
 
     `started` is a `time.monotonic()` at which the wall-clock budget began. `item_seconds` is the
     slowest prediction of an item that was measured, and `test_items` how many will be scored at the
-    end: together they say how much time to set aside.
+    end: together they say how much time to set aside. `ensembling_seconds` is what choosing an
+    ensemble and scoring it would take beyond that; at most a twentieth of the wall clock is set
+    aside for it.
     """
 
     budget: Budget
@@ -29,6 +32,7 @@ class Spending:
     samples: int = 0
     test_items: int = 0
     item_seconds: float = 0.0
+    ensembling_seconds: float = 0.0
     seconds_per_trial: list[float] = field(default_factory=list)
 
     def elapsed(self) -> float:
@@ -39,7 +43,12 @@ class Spending:
         """Seconds that finishing will take: scoring the test split, writing the bundle."""
         wall_clock = self.budget.wall_clock_seconds or 0.0
         scoring = SCORING_MARGIN * self.item_seconds * self.test_items
-        return FINISHING_SECONDS + FINISHING_SHARE * wall_clock + scoring
+        ensembling = min(self.ensembling_seconds, ENSEMBLING_SHARE * wall_clock)
+        return FINISHING_SECONDS + FINISHING_SHARE * wall_clock + scoring + ensembling
+
+    def seconds_to_end(self) -> float:
+        """Until the budget is used, finishing included; infinite without a wall-clock budget."""
+        return self.seconds_left() + self.reserve()
 
     def seconds_left(self) -> float:
         """For trials, finishing set aside; infinite without a wall-clock budget."""

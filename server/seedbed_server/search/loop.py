@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.metrics import Metric
@@ -34,12 +32,12 @@ from seedbed_server.jobs.values import (
     TrialState,
 )
 from seedbed_server.search.budget import Spending
-from seedbed_server.search.choosing import beats_by_more_than_chance
+from seedbed_server.search.candidates import Candidate, CandidatePool
+from seedbed_server.search.costs import Meter
 from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
-from seedbed_server.store.files import full_disk_is_an_error
 
 if TYPE_CHECKING:
     from seedbed_server.executors import Control
@@ -48,27 +46,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_FAILURES_IN_A_ROW = 10
+CUT_SHORT = "interrupted: "
+"""How the reason of a trial begins that had no time to finish anything."""
 # A run cut shorter than this seldom beats those that were not.
 LEAST_SHARE_OF_A_TRIAL = 0.5
 
 
 @dataclass
-class Candidate:
-    """The best trial so far, with its trainer and its outputs on the validation split.
-
-    `best_epoch` is 0 where it is not known, for a trial of a worker that was replaced.
-    """
-
-    trial: Trial
-    trainer: Trainer
-    outputs: Array
-    best_epoch: int = 0
-
-
-@dataclass
 class Search:
-    """One job's search. `folder` holds the best trainer's files, so that a new worker can go on.
-    `passed_over` is a trial whose score was better than the kept baseline's by no more than chance.
+    """One job's search. `folder` holds the files of the trainers that are kept in `pool`, so that a
+    new worker can go on. `meter` measures them where the job has constraints.
     """
 
     job: Job
@@ -81,12 +68,31 @@ class Search:
     session: JobSession
     control: Control
     folder: Path
-    best: Candidate | None = None
+    meter: Meter | None = None
     failures_in_a_row: int = 0
     last_failure: str = ""
-    passed_over: Trial | None = None
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     trial_seconds: dict[str, float] = field(default_factory=dict)
+    pool: CandidatePool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pool = CandidatePool(
+            folder=self.folder,
+            block=self.block,
+            metric=self.metric,
+            target=self.data.valid.target,
+            seed=self.job.seed,
+            space=self.space,
+            blueprint=self._blueprint,
+            constraints=self.job.constraints,
+            meter=self.meter,
+            tell=lambda message: self.session.log("INFO", message),
+        )
+
+    @property
+    def best(self) -> Candidate | None:
+        """The best trial so far."""
+        return self.pool.best
 
     def run(self, earlier: list[Trial]) -> StopReason:
         """Runs trials until a limit is reached and returns which. `earlier` are the trials of a
@@ -199,9 +205,10 @@ class Search:
             # What it had reached before it was gone on with stands.
             trial = replace(before, seconds=seconds, samples=run.samples, end_time=trial.end_time)
         self._note(trial, before if again else None)
-        if trainer is not None and self._is_best(trial, run.best_outputs):
-            assert run.best_outputs is not None
-            self._keep(Candidate(trial, trainer, run.best_outputs, run.best_epoch))
+        if trainer is not None and run.best_outputs is not None:
+            self._offer(
+                Candidate(trial, trainer, run.best_outputs, run.best_epoch, run.item_seconds)
+            )
         study.tell(proposal, trial)
         if again:
             paused.give_up(trial)
@@ -217,12 +224,8 @@ class Search:
     ) -> tuple[Trainer | None, str]:
         """A trained model, or why there is none; one that goes on where the checkpoint is."""
         architecture = self.space.architectures[proposal.architecture]
-        blueprint = Blueprint(
-            self.block,
-            proposal.parameters,
-            self.hardware,
-            seed=self.trial_seed(proposal.number),
-        )
+        seed = self.trial_seed(proposal.number)
+        blueprint = Blueprint(self.block, proposal.parameters, self.hardware, seed)
         try:
             trainer = architecture.build(blueprint)
             if checkpoint is not None:
@@ -232,7 +235,7 @@ class Search:
         except Diverged as error:
             return None, f"diverged: {error}"
         except Interrupted as error:
-            return None, f"interrupted: {error}"
+            return None, f"{CUT_SHORT}{error}"
         except MemoryError:
             return None, "out of memory"
         except Exception as error:  # a plugin's model may raise anything
@@ -248,7 +251,7 @@ class Search:
 
     def trial_seed(self, number: int) -> int:
         """The starting point of a trial's randomness."""
-        return (self.job.seed * 7919 + number) % 2**31
+        return trial_seed(self.job.seed, number)
 
     def _note(self, trial: Trial, before: Trial | None = None) -> None:
         """Counts a trial that has ended; `before` is what of it was counted already."""
@@ -266,58 +269,24 @@ class Search:
                 shortest = self.trial_seconds.get(trial.architecture, trial.seconds)
                 self.trial_seconds[trial.architecture] = min(shortest, trial.seconds)
 
-    def _is_best(self, trial: Trial, outputs: Array | None) -> bool:
-        """Of equal scores the earlier stays: it is the likelier a default that is known to be good,
-        and on a small validation split many trials are equal by chance. A baseline stays unless it
-        is beaten by more than chance."""
-        if trial.validation_score is None or outputs is None:
-            return False
-        if self.best is None:
-            return True
-        best = self.best.trial
-        assert best.validation_score is not None
-        if not self.metric.better(trial.validation_score, best.validation_score):
-            return False
-        if trial.baseline or not best.baseline:
-            return True
-        target = self.data.valid.target
-        if beats_by_more_than_chance(
-            self.metric, target, outputs, self.best.outputs, seed=self.job.seed
-        ):
-            return True
-        self.passed_over = trial
-        return False
+    def _offer(self, candidate: Candidate) -> None:
+        if candidate.trial.validation_score is None:
+            return
+        self.pool.offer(candidate)
+        self.spending.ensembling_seconds = self.pool.ensembling_seconds(self.spending.test_items)
 
-    def _keep(self, candidate: Candidate) -> None:
-        """Writes the trainer beside the earlier best, then removes that."""
-        folder = self.folder / f"trial-{candidate.trial.number}"
-        shutil.rmtree(folder, ignore_errors=True)
-        with full_disk_is_an_error(self.folder):
-            folder.mkdir(parents=True)
-            candidate.trainer.save(folder)
-        if self.best is not None:
-            shutil.rmtree(self.folder / f"trial-{self.best.trial.number}", ignore_errors=True)
-        self.best = candidate
+    def _blueprint(self, trial: Trial) -> Blueprint:
+        seed = self.trial_seed(trial.number)
+        return Blueprint(self.block, dict(trial.parameters), self.hardware, seed)
 
     def _resume(self, earlier: list[Trial]) -> None:
-        """Loads the best of the earlier trials whose files are there."""
+        """Counts the earlier trials and loads those whose files are there."""
         for trial in earlier:
             if trial.reason != INTERRUPTED:
                 self._note(trial)
         self.failures_in_a_row = 0
-        scored = [t for t in earlier if t.validation_score is not None]
-        while scored:
-            trial = _best_of(scored, self.metric)
-            scored.remove(trial)
-            folder = self.folder / f"trial-{trial.number}"
-            if trial.architecture not in self.space.architectures or not folder.is_dir():
-                continue
-            seed = self.trial_seed(trial.number)
-            blueprint = Blueprint(self.block, dict(trial.parameters), self.hardware, seed)
-            trainer = self.space.architectures[trial.architecture].build(blueprint)
-            trainer.load(folder)
-            self.best = Candidate(trial, trainer, trainer.predict(self.data.valid.inputs))
-            return
+        scored = [trial for trial in earlier if trial.validation_score is not None]
+        self.pool.restore(scored, lambda trainer: trainer.predict(self.data.valid.inputs))
 
     def _announce(self, trial: Trial, message: str) -> None:
         text = f"trial {trial.number} ({trial.architecture}): {message}"
@@ -331,12 +300,9 @@ class Search:
         )
 
 
-def _best_of(trials: list[Trial], metric: Metric) -> Trial:
-    def rank(trial: Trial) -> float:
-        assert trial.validation_score is not None
-        return trial.validation_score if metric.higher_is_better else -trial.validation_score
-
-    return max(trials, key=rank)
+def trial_seed(seed: int, number: int) -> int:
+    """The starting point of the randomness of a trial, by the job's."""
+    return (seed * 7919 + number) % 2**31
 
 
 def _why_pruned(run: TrialRun) -> str:

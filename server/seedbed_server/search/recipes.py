@@ -92,17 +92,25 @@ def shared_decisions(recipes: Iterable[Mapping[str, Any]]) -> Decisions:
 class ReplayRun:
     """Implements `seedbed_sdk.trainer.Run` for a trial that is run again by its recipe.
 
-    `shared` are the decisions that hold for all trials of the job. Time is no limit here.
+    `shared` are the decisions that hold for all trials of the job. Time is no limit here. `watch`
+    is called with each report and its score; what it raises ends the run.
     """
 
     def __init__(
-        self, recipe: Mapping[str, Any], shared: Decisions, metric: Metric, target: Array
+        self,
+        recipe: Mapping[str, Any],
+        shared: Decisions,
+        metric: Metric,
+        target: Array,
+        watch: Callable[[EpochReport, float], None] = lambda report, score: None,  # noqa: ARG005
     ) -> None:
         self.recipe = Recorder.from_dict(recipe)
         own = {k: v for k, v in self.recipe.decisions.items() if not k[0].startswith(SHARED)}
         self.decisions = {**shared, **own}
         self.metric = metric
         self.target = target
+        self.watch = watch
+        self.scores: list[float] = []
         self.best_score: float | None = None
         self.best_outputs: Array | None = None
         self.best_epoch = 0
@@ -116,6 +124,8 @@ class ReplayRun:
             self.best_score = score
             self.best_outputs = report.valid_outputs
             self.best_epoch = report.epoch
+        self.scores.append(score)
+        self.watch(report, score)
         self._seen.reported(stop=False)
         last = self._seen.reports >= self.recipe.reports
         return Verdict(best, stop=last and self.recipe.told_to_stop)

@@ -14,7 +14,9 @@ from seedbed_sdk.trainer import (
     Trainer,
     Verdict,
 )
-from seedbed_server.search.loop import Candidate, Search
+from seedbed_server.jobs.values import Trial
+from seedbed_server.search.candidates import Candidate
+from seedbed_server.search.loop import Search
 
 SLOWER = 2.0
 
@@ -61,10 +63,9 @@ def refit(search: Search, best: Candidate) -> Refit | None:
     split's. None where the architecture does not ask for it, where the data is so large that a few
     more items change nothing, or where the time left does not allow it."""
     architecture = search.space.architectures[best.trial.architecture]
-    train, valid = search.data.train, search.data.valid
     if not architecture.refits or not best.best_epoch:
         return None
-    if len(train) > architecture.refit_items:
+    if len(search.data.train) > architecture.refit_items:
         return None
     left = search.spending.seconds_left() + search.spending.reserve() / 2
     if best.trial.seconds * SLOWER > left:
@@ -72,9 +73,16 @@ def refit(search: Search, best: Candidate) -> Refit | None:
     parameters = dict(best.trial.parameters)
     if "epochs" in parameters:
         parameters["epochs"] = best.best_epoch
+    return Refit(train_on_all(search, best.trial, parameters), parameters)
+
+
+def train_on_all(search: Search, trial: Trial, parameters: Parameters) -> Trainer:
+    """A model with a trial's architecture and randomness and these hyperparameters, trained to its
+    end on training and validation items together."""
+    train, valid = search.data.train, search.data.valid
     blueprint = Blueprint(
-        search.block, parameters, search.hardware, search.trial_seed(best.trial.number)
+        search.block, parameters, search.hardware, search.trial_seed(trial.number)
     )
-    trainer = architecture.build(blueprint)
+    trainer = search.space.architectures[trial.architecture].build(blueprint)
     trainer.fit(Data(search.block.joined(train, valid), valid), _WholeRun())
-    return Refit(trainer, parameters)
+    return trainer

@@ -53,6 +53,7 @@ class TrialRun:
         self.best_score: float | None = None
         self.best_outputs: Array | None = None
         self.best_epoch = 0
+        self.item_seconds = 0.0
         self.samples = 0
         self.epochs = 0.0
         self.samples_before = 0
@@ -76,7 +77,8 @@ class TrialRun:
         self.samples = report.samples
         self.epochs = report.epoch
         count = max(1, len(self.target))
-        self.spending.item_seconds = max(self.spending.item_seconds, report.predict_seconds / count)
+        self.item_seconds = report.predict_seconds / count
+        self.spending.item_seconds = max(self.spending.item_seconds, self.item_seconds)
         best = self.best_score is None or self.metric.better(score, self.best_score)
         if best:
             self.best_score = score

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +139,32 @@ class Files:
         """A folder for what a job's workers leave to those that go on after them; not made here."""
         return self.cache / "jobs" / job_id
 
+    def put_by(self, job_id: str, names: Collection[str]) -> None:
+        """Keeps these entries of an ending job's scratch folder, in case the job is extended, and
+        removes the others."""
+        scratch, kept = self.job_scratch(job_id), self._kept(job_id)
+        for entry in scratch.glob("*"):
+            if entry.name not in names:
+                shutil.rmtree(entry, ignore_errors=True)
+        if scratch.is_dir():
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.parent.mkdir(exist_ok=True)
+            scratch.rename(kept)
+
+    def take_back(self, job_id: str) -> None:
+        """Makes what `put_by` has kept the job's scratch folder again."""
+        scratch, kept = self.job_scratch(job_id), self._kept(job_id)
+        if kept.is_dir() and not scratch.exists():
+            scratch.parent.mkdir(exist_ok=True)
+            kept.rename(scratch)
+
+    def drop_kept(self, job_id: str) -> None:
+        """Removes what was kept of a deleted job."""
+        shutil.rmtree(self._kept(job_id), ignore_errors=True)
+
+    def _kept(self, job_id: str) -> Path:
+        return self.cache / "kept" / job_id
+
     def drop_unpublished(self, job_id: str) -> None:
         """Removes what a worker that was killed had written of a job's model."""
         for folder in self.models.glob(f"{_TEMPORARY}{job_id}-*"):
@@ -148,11 +174,16 @@ class Files:
         """Removes what the workers of an ended job have left."""
         shutil.rmtree(self.job_scratch(job_id), ignore_errors=True)
 
-    def sweep(self, *, datasets: set[str], models: set[str], jobs: set[str]) -> None:
+    def sweep(
+        self, *, datasets: set[str], models: set[str], jobs: set[str], unfinished: set[str]
+    ) -> None:
         """Removes leftovers of servers that were killed: temporary folders, what has no row (its
-        `id`, or a model's `folder`) and partial uploads older than a day. `jobs` are the unfinished
-        ones. Only with the lock held."""
+        `id`, or a model's `folder`) and partial uploads older than a day. Only with the lock
+        held."""
         for folder in (self.cache / "jobs").glob("*"):
+            if folder.name not in unfinished:
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in (self.cache / "kept").glob("*"):
             if folder.name not in jobs:
                 shutil.rmtree(folder, ignore_errors=True)
         for folder in self.models.iterdir():

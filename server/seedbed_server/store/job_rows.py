@@ -10,6 +10,7 @@ from seedbed_sdk.space import domain_from_dict, domain_to_dict
 from seedbed_server.jobs.values import (
     BestChanged,
     Budget,
+    Constraints,
     Consumption,
     EpochFinished,
     Event,
@@ -19,6 +20,7 @@ from seedbed_server.jobs.values import (
     JobState,
     Log,
     Progress,
+    Replay,
     Score,
     StateChanged,
     StopReason,
@@ -49,6 +51,8 @@ _JOB_TO_ROW: Mapping[str, Callable[[Any], Any]] = {
     "validation_score": score_to_row,
     "test_score": score_to_row,
     "findings": lambda findings: [asdict(f) for f in findings],
+    "replay": lambda replay: None if replay is None else asdict(replay),
+    "constraints": asdict,
 }
 
 _JOB_FROM_ROW: Mapping[str, Callable[[Any], Any]] = {
@@ -61,6 +65,8 @@ _JOB_FROM_ROW: Mapping[str, Callable[[Any], Any]] = {
     "validation_score": score_from_row,
     "test_score": score_from_row,
     "findings": lambda row: tuple(Finding(**f) for f in row),
+    "replay": lambda row: None if row is None else Replay(**row),
+    "constraints": lambda row: Constraints(**row),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,6 @@ import sqlalchemy as sa
 from seedbed_sdk.errors import FailedPrecondition, NotFound
 from seedbed_server.errors import LeaseLost
 from seedbed_server.jobs.values import (
-    Consumption,
     EventBody,
     Job,
     JobState,
@@ -32,6 +32,11 @@ from seedbed_server.store.job_rows import (
 from seedbed_server.store.values import now
 
 ENDED_REASON = "the job ended during the trial"
+_PHASES = {
+    JobState.PREPARING: "preparing_seconds",
+    JobState.SEARCHING: "searching_seconds",
+    JobState.FINISHING: "finishing_seconds",
+}
 
 
 def not_found(job_id: str) -> NotFound:
@@ -74,13 +79,27 @@ class JobWriter:
         """Adds a log event; `severity` is INFO or WARNING."""
         self.append(Log(severity, message))
 
-    def set_state(self, state: JobState, **fields: Any) -> None:
-        """Changes the state and says so in an event; the terminal states also set the end time."""
+    def set_state(self, state: JobState, *, until: datetime | None = None, **fields: Any) -> None:
+        """Changes the state and says so in an event; the terminal states also set the end time.
+
+        The time since the last change counts as used in the state before, up to `until` where the
+        job has not been worked on since then.
+        """
+        self._count_seconds(until or self.time)
+        fields["state_time"] = self.time
         if state.ended:
             fields.setdefault("end_time", self.time)
             self.end_running_trials(ENDED_REASON)
         self.change(state=state, **fields)
         self.append(StateChanged(state, self.job.error, self.job.stop_reason, self.job.model))
+
+    def _count_seconds(self, until: datetime) -> None:
+        phase = _PHASES.get(self.job.state)
+        if phase is None or self.job.state_time is None:
+            return
+        used = self.job.consumption
+        seconds = max(0.0, (until - self.job.state_time).total_seconds())
+        self.change(consumption=replace(used, **{phase: getattr(used, phase) + seconds}))
 
     def trial(self, number: int) -> Trial | None:
         """A trial as it is in the database."""
@@ -122,8 +141,10 @@ class JobWriter:
         used = self.job.consumption
         if ended or samples is not None:
             self.change(
-                consumption=Consumption(
-                    used.trials + ended, used.samples if samples is None else samples
+                consumption=replace(
+                    used,
+                    trials=used.trials + ended,
+                    samples=used.samples if samples is None else samples,
                 )
             )
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 import sqlalchemy as sa
 
 from seedbed_sdk.errors import AlreadyExists, FailedPrecondition, NotFound, SeedbedError
-from seedbed_server.jobs.values import Job, JobState, StateChanged
+from seedbed_server.jobs.extending import extended
+from seedbed_server.jobs.values import Budget, Job, JobState, Progress, StateChanged
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import event_to_row, job_from_row, job_to_row
@@ -130,6 +131,25 @@ class Jobs:
                     writer.set_state(JobState.CANCELLED, attempt=job.attempt + 1)
         return writer.job
 
+    def extend(self, job_id: str, more: Budget) -> Job:
+        """Gives an ended job more budget and puts it back in the queue. Raises NotFound;
+        FailedPrecondition for one that runs or that nothing can be added to."""
+        with self.writing(job_id) as writer:
+            budget = extended(writer.job, more)
+            writer.change(
+                budget=budget,
+                error=None,
+                stop_reason=None,
+                stop_requested=False,
+                progress=Progress(),
+                end_time=None,
+                deaths=0,
+                attempt=writer.job.attempt + 1,
+            )
+            writer.set_state(JobState.QUEUED)
+            writer.log("INFO", "the job was given more budget and goes on")
+        return writer.job
+
     def cancel(self, job_id: str) -> Job:
         """Ends the job and fences its worker out. Raises NotFound; FailedPrecondition for one that
         has SUCCEEDED or FAILED."""
@@ -183,7 +203,7 @@ class Jobs:
                 writer = JobWriter(connection, job_id)
                 writer.end_running_trials(reason)
                 writer.change(attempt=writer.job.attempt + 1)
-                writer.set_state(JobState.QUEUED)
+                writer.set_state(JobState.QUEUED, until=writer.job.update_time)
                 writer.flush()
         return [job_id for (job_id,) in ids]
 
@@ -193,6 +213,11 @@ class Jobs:
         select = sa.select(_table.c.id).where(_table.c.state.not_in(ended))
         with self._database.reading() as connection:
             return set(connection.execute(select).scalars())
+
+    def ids(self) -> set[str]:
+        """The ids of all jobs."""
+        with self._database.reading() as connection:
+            return set(connection.execute(sa.select(_table.c.id)).scalars())
 
     def last_sequences(self, job_ids: Sequence[str]) -> dict[str, int]:
         """The number of the last event of each job that exists."""

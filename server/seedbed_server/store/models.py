@@ -67,6 +67,7 @@ def _to_row(model: Model) -> dict[str, Any]:
     return {
         **{field: getattr(model, field) for field in model.__dataclass_fields__},
         "parameters": dict(model.parameters),
+        "recipe": dict(model.recipe),
         "inputs": [asdict(field) for field in model.inputs],
         "classes": list(model.classes),
         "validation_score": score_to_row(model.validation_score),

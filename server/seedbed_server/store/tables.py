@@ -103,6 +103,10 @@ jobs = sa.Table(
     sa.Column("last_sequence", sa.BigInteger, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("deaths", sa.Integer, nullable=False),
+    sa.Column("state_time", UtcTime),
+    sa.Column("replay_of", sa.String(63), nullable=False, server_default=""),
+    sa.Column("replay", sa.JSON(none_as_null=True)),
+    sa.Column("constraints", sa.JSON, nullable=False, server_default="{}"),
     sa.Index(None, "project", "create_time"),
     sa.Index(None, "state", "create_time"),
 )
@@ -159,6 +163,9 @@ models = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("test_scores", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("digest", sa.String(64), nullable=False, server_default=""),
+    sa.Column("recipe", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("latency_seconds", sa.Float),
     sa.Index(None, "project", "create_time"),
 )
 

@@ -1,0 +1,99 @@
+"""The options that say what is to be searched, shared by `train` and `plan`."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+import seedbed
+from seedbed.cli.data_options import data_options, pairs_of
+
+
+def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """From `--task` and `--data` to `--seed`, which the command gets as `wanted`: the keyword
+    arguments of `Client.train` and `Client.plan` that say the same."""
+
+    @functools.wraps(function)
+    def command(
+        *args: Any,
+        task: str,
+        data: tuple[str, ...],
+        where: dict[str, Any],
+        target: str | None,
+        budget: str,
+        metric: str | None,
+        settings: tuple[str, ...],
+        search: tuple[str, ...],
+        seed: int | None,
+        **others: Any,
+    ) -> Any:
+        options = {key: _setting(value) for key, value in pairs_of(settings, "--set", "KEY=VALUE")}
+        space = dict(pairs_of(search, "--search", "NAME=DOMAIN"))
+        wanted = {
+            "task": task,
+            "data": data,
+            **where,
+            "target": target,
+            "budget": seedbed.parse_budget(budget),
+            "metric": metric,
+            "options": options,
+            "search_space": {n: seedbed.parse_domain(text, n) for n, text in space.items()},
+            "seed": seed,
+        }
+        return function(*args, wanted=wanted, **others)
+
+    for option in reversed(
+        (
+            click.option(
+                "--task", required=True, help="What to learn; `seedbed tasks` lists them."
+            ),
+            click.option(
+                "--data",
+                required=True,
+                multiple=True,
+                metavar="URI",
+                help="A file, a folder, a URI or a dataset's id; may be given several times.",
+            ),
+            data_options,
+            click.option(
+                "--target",
+                metavar="COLUMN",
+                help="The column to predict; several with commas between them.",
+            ),
+            click.option(
+                "--budget",
+                default="60s",
+                show_default=True,
+                help="60s, 5m, 20trials, 500000samples, or several with commas: the first one "
+                "ends it.",
+            ),
+            click.option("--metric", help="What the model is chosen by."),
+            click.option(
+                "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A task's option."
+            ),
+            click.option(
+                "--search",
+                multiple=True,
+                metavar="NAME=DOMAIN",
+                help="Narrow or fix a hyperparameter: learning_rate=1e-4..1e-2, "
+                "architecture=linear,lightgbm, epochs=5.",
+            ),
+            click.option(
+                "--seed", type=click.IntRange(0, 2**53), help="Starting point of all randomness."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _setting(text: str) -> Any:
+    """JSON where it is such (numbers, true, lists), else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

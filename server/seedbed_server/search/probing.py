@@ -1,0 +1,277 @@
+"""How long a trial takes and how much memory, by training its settings for a moment."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from seedbed_sdk.blocks.base import Array, Arrays
+from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.metrics import Metric
+from seedbed_sdk.space import Parameters
+from seedbed_sdk.trainer import (
+    Architecture,
+    ArrayStore,
+    Blueprint,
+    Data,
+    Diverged,
+    EpochReport,
+    Hardware,
+    Interrupted,
+    SplitArrays,
+    Verdict,
+)
+from seedbed_server.executors.memory import give_back_freed_memory
+
+NOT_IN_TIME = "nothing could be measured"
+FEW_ITEMS = (64, 192)
+LEAST_ITEMS = 8
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCost:
+    """Of one trial: `seconds` as a whole, without what later jobs find done, `epoch_seconds` for
+    one of its `epochs`, validation included, `samples` passed, `memory_bytes` held at most, and
+    `item_seconds` of predicting an item. `shared` are more seconds, by what they go into, which
+    only the first of several trials needs. `problem` says why the trial failed, or could not be
+    measured; then the rest is 0."""
+
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    epochs: float = 0.0
+    samples: float = 0.0
+    item_seconds: float = 0.0
+    memory_bytes: int = 0
+    shared: tuple[tuple[str, float], ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A report: when it came, and whether its epoch was cut short."""
+
+    seconds: float
+    report: EpochReport
+    cut: bool
+
+
+class _KeptArrays:
+    """Implements `ArrayStore`, over another one where there is one; `seconds` went into what it
+    keeps, by its key."""
+
+    def __init__(self, store: ArrayStore | None) -> None:
+        self._store = store
+        self.seconds: dict[str, float] = {}
+
+    def get_or_compute(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
+        began = time.monotonic()
+        try:
+            return compute() if self._store is None else self._store.get_or_compute(key, compute)
+        finally:
+            self.seconds[key] = self.seconds.get(key, 0.0) + time.monotonic() - began
+
+
+class _ProbeRun:
+    """Implements `seedbed_sdk.trainer.Run` for a trial that is ended after `limit` seconds of
+    training, and in any case after `longest`."""
+
+    def __init__(
+        self, metric: Metric, target: Array, limit: float, longest: float, kept: _KeptArrays
+    ) -> None:
+        self.metric = metric
+        self.target = target
+        self.limit = limit
+        self.longest = longest
+        self.kept = kept
+        self.best: float | None = None
+        self.marks: list[_Mark] = []
+        self.stopped = False
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        """Since the beginning, without what later jobs will find done."""
+        return time.monotonic() - self._began - sum(self.kept.seconds.values())
+
+    def report(self, report: EpochReport) -> Verdict:
+        self.marks.append(_Mark(self.seconds(), report, self.stopped))
+        score = self.metric.compute(self.target, report.valid_outputs)
+        best = self.best is None or self.metric.better(score, self.best)
+        self.best = score if best else self.best
+        return Verdict(best, stop=report.epoch < report.epochs and self.should_stop())
+
+    def should_stop(self) -> bool:
+        over = bool(self.marks) and self.seconds() >= self.limit
+        self.stopped = over or time.monotonic() - self._began >= self.longest
+        return self.stopped
+
+    def seconds_left(self) -> float:
+        return math.inf
+
+    def samples_left(self) -> float:
+        return math.inf
+
+    def decide(
+        self,
+        name: str,  # noqa: ARG002
+        at: int,  # noqa: ARG002
+        unchanged: float,  # noqa: ARG002
+        measure: Callable[[], float],
+    ) -> float:
+        return measure()
+
+    def log(self, message: str) -> None:
+        """There is nobody to tell."""
+
+
+def probe(
+    architecture: Architecture,
+    parameters: Parameters,
+    block: DataBlock,
+    data: Data,
+    metric: Metric,
+    *,
+    hardware: Hardware,
+    seed: int,
+    limit: float,
+    longest: float,
+) -> TrialCost:
+    """What a trial would cost. Trains it to its end where that takes no longer than `limit`
+    seconds, else for that long; `longest` includes what comes before the first epoch. Where `data`
+    has no store, what would be kept is in `TrialCost.shared`."""
+    give_back_freed_memory()
+    _forget_peak()
+    kept = _KeptArrays(data.store)
+    own = Data(data.train, data.valid, data.cache, kept)
+    run = _ProbeRun(metric, data.valid.target, limit, longest, kept)
+    try:
+        trainer = architecture.build(Blueprint(block, parameters, hardware, seed))
+        trainer.fit(own, run)
+    except Interrupted:
+        return TrialCost(problem=f"{NOT_IN_TIME} within {longest:.0f} s")
+    except Diverged as error:
+        return TrialCost(problem=f"diverges: {error}")
+    except MemoryError:
+        return TrialCost(problem="needs more memory than there is")
+    except Exception as error:  # noqa: BLE001 - a plugin's model may raise anything
+        return TrialCost(problem=f"crashes: {type(error).__name__}: {error}")
+    if not run.marks:
+        return TrialCost(problem="the model reported no score")
+    cost = _cost(run, len(data.train), len(data.valid), _peak(hardware))
+    if data.store is None:
+        return replace(cost, shared=tuple(kept.seconds.items()))
+    return cost
+
+
+def probe_on_parts(
+    architecture: Architecture,
+    parameters: Parameters,
+    block: DataBlock,
+    data: Data,
+    metric: Metric,
+    *,
+    hardware: Hardware,
+    seed: int,
+    limit: float,
+    longest: float,
+) -> TrialCost:
+    """`probe` for what takes long before its first epoch: on few items and on three times as many,
+    from which follows what it would be on all. `limit` and `longest` are of each."""
+    count = len(data.train)
+    costs = []
+    for items in FEW_ITEMS:
+        share = min(1.0, items / count)
+        part = Data(_part(data.train, share), _part(data.valid, share))
+        cost = probe(
+            architecture,
+            parameters,
+            block,
+            part,
+            metric,
+            hardware=hardware,
+            seed=seed,
+            limit=limit,
+            longest=longest,
+        )
+        if cost.problem:
+            return cost
+        costs.append(cost)
+    few, more = costs
+    steps = (count - FEW_ITEMS[1]) / (FEW_ITEMS[1] - FEW_ITEMS[0])
+
+    def of_all(small: float, large: float) -> float:
+        return large + max(0.0, large - small) * max(0.0, steps)
+
+    before = dict(few.shared)
+    return replace(
+        more,
+        seconds=of_all(few.seconds, more.seconds),
+        epoch_seconds=of_all(few.epoch_seconds, more.epoch_seconds),
+        samples=more.samples * max(1.0, count / FEW_ITEMS[1]),
+        memory_bytes=max(few.memory_bytes, more.memory_bytes),
+        shared=tuple((key, of_all(before.get(key, 0.0), s)) for key, s in more.shared),
+    )
+
+
+def _part(split: SplitArrays, share: float) -> SplitArrays:
+    """Items from all over, since they may be sorted."""
+    count = max(LEAST_ITEMS, round(share * len(split)))
+    rows = np.unique(np.linspace(0, len(split) - 1, count).astype(int))
+    return SplitArrays({name: a[rows] for name, a in split.inputs.items()}, split.target[rows])
+
+
+def _cost(run: _ProbeRun, items: int, valid_items: int, memory: int) -> TrialCost:
+    first = run.marks[0]
+    last = run.marks[-2] if run.marks[-1].cut and len(run.marks) > 2 else run.marks[-1]
+    seen, predicting = last.report, last.report.predict_seconds
+    before = 0.0
+    if last is first:
+        each = last.seconds / max(1, seen.epoch)
+        if last.cut:
+            each = (last.seconds - predicting) * items / max(1, seen.samples) + predicting
+    else:
+        # Not by the first, in which much is done that is done once.
+        between = last.seconds - first.seconds
+        if last.cut:
+            passed = max(1, seen.samples - first.report.samples) / items
+            each = (between - predicting) / passed + predicting
+        else:
+            each = between / max(1, seen.epoch - first.report.epoch)
+        before = max(0.0, first.seconds - each * first.report.epoch)
+    epochs = float(seen.epochs if run.stopped else seen.epoch)
+    return TrialCost(
+        seconds=before + each * epochs if run.stopped else run.seconds(),
+        epoch_seconds=each,
+        epochs=epochs,
+        samples=items * epochs if last.cut else seen.samples / max(1, seen.epoch) * epochs,
+        item_seconds=seen.predict_seconds / max(1, valid_items),
+        memory_bytes=memory,
+    )
+
+
+def _forget_peak() -> None:
+    """Makes Linux measure the largest memory anew."""
+    if _CLEAR.exists():
+        _CLEAR.write_text("5")
+
+
+def _peak(hardware: Hardware) -> int:
+    """The most memory that the process has held since, in bytes; an accelerator's is added."""
+    extra = 0
+    if hardware.accelerated:
+        import torch
+
+        extra = torch.cuda.max_memory_allocated(hardware.device)
+    if _STATUS.exists():
+        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024 + extra
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit + extra

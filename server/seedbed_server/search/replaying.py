@@ -1,0 +1,186 @@
+"""Trains a model again by what was written down of its trial, and compares the weights."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from seedbed_sdk import bundle
+from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.ensemble import EnsembleTrainer, weighted_mean
+from seedbed_sdk.errors import FailedPrecondition, SeedbedError
+from seedbed_sdk.trainer import Blueprint, Diverged, EpochReport, Interrupted, Trainer
+from seedbed_server.jobs.values import EpochFinished, JobState, Progress, Replay, Trial
+from seedbed_server.search.loop import Search
+from seedbed_server.search.recipes import ReplayRun, shared_decisions
+from seedbed_server.search.refit import train_on_all
+from seedbed_server.store.files import full_disk_is_an_error
+
+
+class _Stopped(Exception):
+    """The user asked the job to end."""
+
+
+def replay_job(search: Search, replay: Replay, trials: Sequence[Trial]) -> None:
+    """Works on a job that trains a model again, to its end. `trials` are those of the job that
+    found the model.
+
+    Raises SeedbedError where the trial cannot be run again.
+    """
+    session = search.session
+    session.set_state(JobState.SEARCHING)
+    members = _members_of(replay, trials)
+    if (there := _place(replay)) != (here := _hardware(search)):
+        session.log("WARNING", f"the model was trained on {there}, this is {here}; it may differ")
+    trainers: list[Trainer] = []
+    outputs: list[Array] = []
+    try:
+        for trial in members:
+            share = len(trainers) / len(members), 1 / len(members)
+            trainer, run = _member_again(search, trial, trials, share)
+            assert run.best_outputs is not None
+            trainers.append(trainer)
+            outputs.append(run.best_outputs)
+    except _Stopped:
+        session.cancel()
+        return
+    session.set_state(JobState.FINISHING)
+    for place, parameters in enumerate(replay.recipe["refit"]):
+        if parameters is not None:
+            trainers[place] = train_on_all(search, members[place], dict(parameters))
+    whole, score = trainers[0], run.best_score
+    if len(members) > 1:
+        weights = replay.recipe["weights"]
+        whole = EnsembleTrainer(trainers, weights)
+        score = search.metric.compute(search.data.valid.target, weighted_mean(outputs, weights))
+    digest = _digest(whole, search.folder / "replay")
+    session.succeed_with_replay(replace(replay, digest=digest, score=score))
+
+
+def _member_again(
+    search: Search, trial: Trial, trials: Sequence[Trial], share: tuple[float, float]
+) -> tuple[Trainer, ReplayRun]:
+    """Runs one trial again and writes it down. `share` of the whole work was done before, and is
+    this one. Raises as `_run_again`."""
+    session = search.session
+    session.start_trial(replace(trial, start_time=None, epoch_scores=(), epochs=0.0, samples=0))
+
+    def watch(report: EpochReport, score: float) -> None:
+        session.report_epochs([_finished(trial, report, score)])
+        fraction = min(1.0, report.epoch / max(report.epoch, trial.epochs))
+        message = f"training trial {trial.number} ({trial.architecture}) again"
+        session.set_progress(Progress(share[0] + share[1] * fraction, message=message))
+
+    began = time.monotonic()
+    trainer, run = _run_again(search, trial, trials, watch)
+    seconds = time.monotonic() - began
+    search.spending.samples += trial.samples
+    session.finish_trial(
+        replace(
+            trial,
+            validation_score=run.best_score,
+            epoch_scores=tuple(run.scores),
+            seconds=seconds,
+            start_time=None,
+            end_time=None,
+        ),
+        samples_total=search.spending.samples,
+    )
+    return trainer, run
+
+
+def restore(search: Search, trial: Trial, trials: Sequence[Trial]) -> None:
+    """Puts the trainer of an extended job's best trial where the search looks for it; by training
+    it again where the files that were kept have gone."""
+    folder = search.folder / f"trial-{trial.number}"
+    if folder.is_dir() or not trial.recipe or trial.architecture not in search.space.architectures:
+        return
+    with suppress(_Stopped):
+        trainer, _ = _run_again(search, trial, trials, lambda report, score: None)  # noqa: ARG005
+        _write(trainer, folder)
+
+
+def _run_again(
+    search: Search,
+    trial: Trial,
+    trials: Sequence[Trial],
+    tell: Callable[[EpochReport, float], None],
+) -> tuple[Trainer, ReplayRun]:
+    """The model of a trial, trained again; `trials` are all of the job that it belongs to. Raises
+    _Stopped where the user asked for that, and SeedbedError where there is no model."""
+    if trial.architecture not in search.space.architectures:
+        raise FailedPrecondition(
+            f"the model needs the architecture {trial.architecture!r}, which is not installed or "
+            "does not fit this machine",
+            reason="ARCHITECTURE_NOT_INSTALLED",
+        )
+
+    def watch(report: EpochReport, score: float) -> None:
+        if search.control.stop_requested():
+            raise _Stopped
+        tell(report, score)
+
+    # What later trials decided is not for this one.
+    before = [other.recipe for other in reversed(trials) if other.number <= trial.number]
+    run = ReplayRun(
+        trial.recipe, shared_decisions(before), search.metric, search.data.valid.target, watch
+    )
+    blueprint = Blueprint(
+        search.block, dict(trial.parameters), search.hardware, search.trial_seed(trial.number)
+    )
+    trainer = search.space.architectures[trial.architecture].build(blueprint)
+    try:
+        trainer.fit(search.data, run)
+    except (Diverged, Interrupted) as error:
+        raise SeedbedError(
+            f"trial {trial.number} ({trial.architecture}) did not come to its end: {error}",
+            reason="REPLAY_FAILED",
+        ) from error
+    return trainer, run
+
+
+def _members_of(replay: Replay, trials: Sequence[Trial]) -> list[Trial]:
+    members = replay.recipe["members"]
+    found = {trial.number: trial for trial in trials if trial.number in members}
+    if len(found) != len(members):
+        raise FailedPrecondition(
+            f"model {replay.model!r} was made of the trials {members}, of which {len(found)} are "
+            "there; it cannot be trained again",
+            reason="NO_RECIPE",
+        )
+    return [found[number] for number in members]
+
+
+def _place(replay: Replay) -> str:
+    return f"{replay.recipe['device']} with {replay.recipe['threads']} threads"
+
+
+def _hardware(search: Search) -> str:
+    return f"{search.hardware.device} with {search.hardware.threads} threads"
+
+
+def _finished(trial: Trial, report: EpochReport, score: float) -> EpochFinished:
+    return EpochFinished(
+        trial=trial.number,
+        epoch=report.epoch,
+        epochs=report.epochs,
+        validation_score=score,
+        samples=report.samples,
+        train_loss=report.train_loss,
+    )
+
+
+def _digest(trainer: Trainer, folder: Path) -> str:
+    _write(trainer, folder)
+    return bundle.digest_of(folder)
+
+
+def _write(trainer: Trainer, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with full_disk_is_an_error(folder.parents[1]):
+        folder.mkdir(parents=True)
+        trainer.save(folder)
