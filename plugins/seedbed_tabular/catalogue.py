@@ -7,6 +7,8 @@ from seedbed_sdk.trainer import Architecture, Blueprint, Trainer
 
 INPUTS = ("tabular",)
 TARGETS = ("category", "regression", "multi_target")
+# Of 24,000 rows the fifth that was held out still brought LightGBM 0.2 % more accuracy.
+REFIT_ITEMS = 200_000
 
 
 def _build_linear(blueprint: Blueprint) -> Trainer:
@@ -37,6 +39,7 @@ LINEAR = Architecture(
     portfolio=({"regularization": 1.0}, {"regularization": 20.0}),
     baseline=True,
     refits=True,
+    refit_items=REFIT_ITEMS,
 )
 
 BOOSTING = Architecture(
@@ -86,6 +89,7 @@ BOOSTING = Architecture(
         },
     ),
     refits=True,
+    refit_items=REFIT_ITEMS,
 )
 
 NETWORK = Architecture(

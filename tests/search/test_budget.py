@@ -44,6 +44,21 @@ def test_time_for_scoring_is_set_aside() -> None:
     assert math.isinf(spending(Budget(trials=1)).seconds_left())
 
 
+def test_time_for_training_once_more_is_set_aside_where_it_is_little() -> None:
+    found = spending(Budget(wall_clock_seconds=60))
+    before = found.seconds_left()
+    found.set_refit_aside(1.5)
+    assert 2.9 < before - found.seconds_left() < 3.1
+    found.set_refit_aside(10.0)
+    assert found.refit_seconds == 0.0
+    for used, has_time in ((55.0, True), (58.0, False)):
+        late = spending(Budget(wall_clock_seconds=60), used=used)
+        assert late.has_time_to_refit(1.5) is has_time
+        late.set_refit_aside(1.5)
+        assert late.has_time_to_refit(1.5) is has_time
+    assert spending(Budget(trials=3)).has_time_to_refit(100.0)
+
+
 def test_progress_is_by_the_nearest_limit() -> None:
     progress = spending(Budget(wall_clock_seconds=100, trials=4), used=10, trials=2).progress("x")
     assert progress.fraction == 0.5

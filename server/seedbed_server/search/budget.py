@@ -13,6 +13,9 @@ FINISHING_SECONDS = 0.6
 FINISHING_SHARE = 0.01
 SCORING_MARGIN = 1.3
 ENSEMBLING_SHARE = 0.05
+# Training once more takes longer than the trial did, having more items.
+REFIT_SLOWER = 2.0
+REFIT_SHARE = 0.1
 
 
 @dataclass
@@ -23,7 +26,7 @@ class Spending:
     slowest prediction of an item that was measured, and `test_items` how many will be scored at the
     end: together they say how much time to set aside. `ensembling_seconds` is what choosing an
     ensemble and scoring it would take beyond that; at most a twentieth of the wall clock is set
-    aside for it.
+    aside for it. `refit_seconds` is set aside for training the model once more on all items.
     """
 
     budget: Budget
@@ -33,6 +36,7 @@ class Spending:
     test_items: int = 0
     item_seconds: float = 0.0
     ensembling_seconds: float = 0.0
+    refit_seconds: float = 0.0
     seconds_per_trial: list[float] = field(default_factory=list)
 
     def elapsed(self) -> float:
@@ -44,7 +48,20 @@ class Spending:
         wall_clock = self.budget.wall_clock_seconds or 0.0
         scoring = SCORING_MARGIN * self.item_seconds * self.test_items
         ensembling = min(self.ensembling_seconds, ENSEMBLING_SHARE * wall_clock)
-        return FINISHING_SECONDS + FINISHING_SHARE * wall_clock + scoring + ensembling
+        finishing = FINISHING_SECONDS + FINISHING_SHARE * wall_clock
+        return finishing + scoring + ensembling + self.refit_seconds
+
+    def set_refit_aside(self, trial_seconds: float) -> None:
+        """Sets time aside for training a model once more that took so long, 0 for none; at most a
+        tenth of the wall clock, else nothing."""
+        wanted = REFIT_SLOWER * trial_seconds
+        most = REFIT_SHARE * (self.budget.wall_clock_seconds or 0.0)
+        self.refit_seconds = wanted if wanted <= most else 0.0
+
+    def has_time_to_refit(self, trial_seconds: float) -> bool:
+        """Whether a model that took so long can be trained once more before the end."""
+        rest = (self.reserve() - self.refit_seconds) / 2
+        return REFIT_SLOWER * trial_seconds <= self.seconds_left() + self.refit_seconds + rest
 
     def seconds_to_end(self) -> float:
         """Until the budget is used, finishing included; infinite without a wall-clock budget."""

@@ -274,6 +274,10 @@ class Search:
             return
         self.pool.offer(candidate)
         self.spending.ensembling_seconds = self.pool.ensembling_seconds(self.spending.test_items)
+        if (best := self.pool.best) is not None:
+            architecture = self.space.architectures[best.trial.architecture]
+            again = architecture.refits and len(self.data.train) <= architecture.refit_items
+            self.spending.set_refit_aside(best.trial.seconds if again else 0.0)
 
     def _blueprint(self, trial: Trial) -> Blueprint:
         seed = self.trial_seed(trial.number)

@@ -18,8 +18,6 @@ from seedbed_server.jobs.values import Trial
 from seedbed_server.search.candidates import Candidate
 from seedbed_server.search.loop import Search
 
-SLOWER = 2.0
-
 
 @dataclass(frozen=True)
 class Refit:
@@ -67,8 +65,7 @@ def refit(search: Search, best: Candidate) -> Refit | None:
         return None
     if len(search.data.train) > architecture.refit_items:
         return None
-    left = search.spending.seconds_left() + search.spending.reserve() / 2
-    if best.trial.seconds * SLOWER > left:
+    if not search.spending.has_time_to_refit(best.trial.seconds):
         return None
     parameters = dict(best.trial.parameters)
     if "epochs" in parameters:
