@@ -14,7 +14,7 @@ FINISHING_SHARE = 0.01
 SCORING_MARGIN = 1.3
 ENSEMBLING_SHARE = 0.05
 # Training once more takes longer than the trial did, having more items.
-REFIT_SLOWER = 2.0
+REFIT_SLOWER = 1.4
 REFIT_SHARE = 0.1
 
 

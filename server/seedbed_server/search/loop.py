@@ -50,6 +50,9 @@ CUT_SHORT = "interrupted: "
 """How the reason of a trial begins that had no time to finish anything."""
 # A run cut shorter than this seldom beats those that were not.
 LEAST_SHARE_OF_A_TRIAL = 0.5
+# Where another architecture is ahead, what takes longer than this share of the time left is not
+# tried again as long as there is something else to try.
+COSTLY_SHARE = 0.25
 
 
 @dataclass
@@ -141,8 +144,12 @@ class Search:
 
     def _has_time_for(self, architecture: str) -> bool:
         """Whether so much of a trial fits that it may be worth something, as far as is known."""
-        seconds = LEAST_SHARE_OF_A_TRIAL * self.trial_seconds.get(architecture, 0.0)
-        return seconds < self.spending.seconds_left() and self._affordable(architecture)
+        left = self.spending.seconds_left()
+        seconds = self.trial_seconds.get(architecture, 0.0)
+        behind = self.best is not None and self.best.trial.architecture != architecture
+        if behind and seconds > COSTLY_SHARE * left:
+            return False
+        return LEAST_SHARE_OF_A_TRIAL * seconds < left and self._affordable(architecture)
 
     def _begin(self, study: Study, paused: PausedTrials, proposal: Proposal) -> None:
         architecture = self.space.architectures[proposal.architecture]
