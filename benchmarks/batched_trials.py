@@ -16,7 +16,6 @@ of trials by `Learner.fit`, one after the other.
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.learner import Learner, LearnerConfig
 from seedbed_sdk.metrics import METRICS
-from seedbed_sdk.trainer import Data, EpochReport, Run, SplitArrays, Verdict
+from seedbed_sdk.trainer import Data, EpochReport, SplitArrays, UnlimitedRun, Verdict
 from seedbed_sdk.worth_batching import batch_limit
 
 NAME = "batched_trials"
@@ -79,7 +78,7 @@ class Outcome:
     best: float
 
 
-class Tracked(Run):
+class Tracked(UnlimitedRun):
     """A run that notes the best accuracy, and has neither limit nor pruner."""
 
     def __init__(self, data: Data) -> None:
@@ -92,31 +91,6 @@ class Tracked(Run):
         better = accuracy > self.best
         self.best = max(accuracy, self.best)
         return Verdict(better, stop=False)
-
-    def should_stop(self) -> bool:
-        """Never."""
-        return False
-
-    def seconds_left(self) -> float:
-        """No limit."""
-        return math.inf
-
-    def samples_left(self) -> float:
-        """No limit."""
-        return math.inf
-
-    def decide(
-        self,
-        name: str,  # noqa: ARG002
-        at: int,  # noqa: ARG002
-        unchanged: float,  # noqa: ARG002
-        measure: Callable[[], float],
-    ) -> float:
-        """What is measured."""
-        return measure()
-
-    def log(self, message: str) -> None:
-        """Says it to nobody."""
 
 
 class MLP(nn.Module):

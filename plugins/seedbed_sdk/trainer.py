@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +147,36 @@ class Run(Protocol):
 
     def log(self, message: str) -> None:
         """Tells the user what is going on before the first epoch, such as computing features."""
+
+
+class UnlimitedRun:
+    """A `Run` without limits and without anybody to tell, to derive from; what is left to write is
+    `report`."""
+
+    def should_stop(self) -> bool:
+        """Never."""
+        return False
+
+    def seconds_left(self) -> float:
+        """No limit."""
+        return math.inf
+
+    def samples_left(self) -> float:
+        """No limit."""
+        return math.inf
+
+    def decide(
+        self,
+        name: str,  # noqa: ARG002
+        at: int,  # noqa: ARG002
+        unchanged: float,  # noqa: ARG002
+        measure: Callable[[], float],
+    ) -> float:
+        """What is measured."""
+        return measure()
+
+    def log(self, message: str) -> None:
+        """Nobody is told."""
 
 
 class Trainer(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from seedbed_sdk.metrics import Metric
 from seedbed_server.jobs.values import Budget, Progress, StopReason
@@ -37,7 +37,6 @@ class Spending:
     item_seconds: float = 0.0
     ensembling_seconds: float = 0.0
     refit_seconds: float = 0.0
-    seconds_per_trial: list[float] = field(default_factory=list)
 
     def elapsed(self) -> float:
         """Seconds since the budget began."""

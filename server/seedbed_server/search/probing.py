@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import resource
 import sys
 import time
@@ -26,6 +25,7 @@ from seedbed_sdk.trainer import (
     Hardware,
     Interrupted,
     SplitArrays,
+    UnlimitedRun,
     Verdict,
 )
 from seedbed_server.executors.memory import give_back_freed_memory
@@ -80,7 +80,7 @@ class _KeptArrays:
             self.seconds[key] = self.seconds.get(key, 0.0) + time.monotonic() - began
 
 
-class _ProbeRun:
+class _ProbeRun(UnlimitedRun):
     """Implements `seedbed_sdk.trainer.Run` for a trial that is ended after `limit` seconds of
     training, and in any case after `longest`."""
 
@@ -112,24 +112,6 @@ class _ProbeRun:
         over = bool(self.marks) and self.seconds() >= self.limit
         self.stopped = over or time.monotonic() - self._began >= self.longest
         return self.stopped
-
-    def seconds_left(self) -> float:
-        return math.inf
-
-    def samples_left(self) -> float:
-        return math.inf
-
-    def decide(
-        self,
-        name: str,  # noqa: ARG002
-        at: int,  # noqa: ARG002
-        unchanged: float,  # noqa: ARG002
-        measure: Callable[[], float],
-    ) -> float:
-        return measure()
-
-    def log(self, message: str) -> None:
-        """There is nobody to tell."""
 
 
 def probe(

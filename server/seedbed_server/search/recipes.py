@@ -10,7 +10,7 @@ from typing import Any
 
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.trainer import SHARED, EpochReport, Verdict
+from seedbed_sdk.trainer import SHARED, EpochReport, UnlimitedRun, Verdict
 
 Decisions = dict[tuple[str, int], float]
 
@@ -89,7 +89,7 @@ def shared_decisions(recipes: Iterable[Mapping[str, Any]]) -> Decisions:
     return found
 
 
-class ReplayRun:
+class ReplayRun(UnlimitedRun):
     """Implements `seedbed_sdk.trainer.Run` for a trial that is run again by its recipe.
 
     `shared` are the decisions that hold for all trials of the job. Time is no limit here. `watch`
@@ -136,10 +136,6 @@ class ReplayRun:
         stopped = self.recipe.stopped
         return stopped is not None and (self._seen.reports, self._seen.asked) >= stopped
 
-    def seconds_left(self) -> float:
-        """No limit."""
-        return math.inf
-
     def samples_left(self) -> float:
         """What the budget had left, less what has been passed since."""
         return self.recipe.samples_left
@@ -153,6 +149,3 @@ class ReplayRun:
     ) -> float:
         """What was decided then."""
         return self.decisions.get((name, at), unchanged)
-
-    def log(self, message: str) -> None:
-        """Nobody is told."""

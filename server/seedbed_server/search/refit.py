@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from seedbed_sdk.space import Parameters
@@ -12,6 +10,7 @@ from seedbed_sdk.trainer import (
     Data,
     EpochReport,
     Trainer,
+    UnlimitedRun,
     Verdict,
 )
 from seedbed_server.jobs.values import Trial
@@ -27,33 +26,12 @@ class Refit:
     parameters: Parameters
 
 
-class _WholeRun:
+class _WholeRun(UnlimitedRun):
     """Implements `seedbed_sdk.trainer.Run` for a run that goes to its end: the last epoch counts,
     since the validation items are trained on."""
 
     def report(self, report: EpochReport) -> Verdict:  # noqa: ARG002
         return Verdict(best=True, stop=False)
-
-    def should_stop(self) -> bool:
-        return False
-
-    def seconds_left(self) -> float:
-        return math.inf
-
-    def samples_left(self) -> float:
-        return math.inf
-
-    def decide(
-        self,
-        name: str,  # noqa: ARG002
-        at: int,  # noqa: ARG002
-        unchanged: float,
-        measure: Callable[[], float],  # noqa: ARG002
-    ) -> float:
-        return unchanged
-
-    def log(self, message: str) -> None:
-        """There is nobody to tell."""
 
 
 def refit(search: Search, best: Candidate) -> Refit | None:
