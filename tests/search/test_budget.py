@@ -44,6 +44,16 @@ def test_time_for_scoring_is_set_aside() -> None:
     assert math.isinf(spending(Budget(trials=1)).seconds_left())
 
 
+def test_a_slow_model_costs_time_only_while_it_runs_or_leads() -> None:
+    found = spending(Budget(wall_clock_seconds=60), test_items=1000)
+    found.item_seconds = 0.001
+    leading = found.reserve()
+    found.trial_item_seconds = 0.02
+    assert 24 < found.reserve() - leading < 25
+    found.trial_item_seconds = 0.0
+    assert found.reserve() == leading
+
+
 def test_time_for_training_once_more_is_set_aside_where_it_is_little() -> None:
     found = spending(Budget(wall_clock_seconds=60))
     before = found.seconds_left()

@@ -22,9 +22,10 @@ REFIT_SHARE = 0.1
 class Spending:
     """What has been used, against the limits.
 
-    `started` is a `time.monotonic()` at which the wall-clock budget began. `item_seconds` is the
-    slowest prediction of an item that was measured, and `test_items` how many will be scored at the
-    end: together they say how much time to set aside. `ensembling_seconds` is what choosing an
+    `started` is a `time.monotonic()` at which the wall-clock budget began. `item_seconds` is how
+    long the best model so far takes to predict an item, `trial_item_seconds` the same of the trial
+    that runs, and `test_items` how many will be scored at the end: together they say how much time
+    to set aside. `ensembling_seconds` is what choosing an
     ensemble and scoring it would take beyond that; at most a twentieth of the wall clock is set
     aside for it. `refit_seconds` is set aside for training the model once more on all items.
     """
@@ -35,6 +36,7 @@ class Spending:
     samples: int = 0
     test_items: int = 0
     item_seconds: float = 0.0
+    trial_item_seconds: float = 0.0
     ensembling_seconds: float = 0.0
     refit_seconds: float = 0.0
 
@@ -45,7 +47,8 @@ class Spending:
     def reserve(self) -> float:
         """Seconds that finishing will take: scoring the test split, writing the bundle."""
         wall_clock = self.budget.wall_clock_seconds or 0.0
-        scoring = SCORING_MARGIN * self.item_seconds * self.test_items
+        slower = max(self.item_seconds, self.trial_item_seconds)
+        scoring = SCORING_MARGIN * slower * self.test_items
         ensembling = min(self.ensembling_seconds, ENSEMBLING_SHARE * wall_clock)
         finishing = FINISHING_SECONDS + FINISHING_SHARE * wall_clock
         return finishing + scoring + ensembling + self.refit_seconds

@@ -11,16 +11,18 @@ from statistics import median
 from typing import Any
 
 from seedbed_sdk import bundle
+from seedbed_sdk.blocks.base import Arrays
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.registry import Registry
-from seedbed_sdk.trainer import Hardware
+from seedbed_sdk.trainer import Hardware, Trainer
 from seedbed_server.jobs.values import Constraints
 
 WARM_UP = 3
 MOST_ANSWERS = 30
 ENOUGH_SECONDS = 0.3
+MOMENT = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,23 @@ def raw_example(block: DataBlock) -> Mapping[str, Any]:
     names = [name for name in items.columns if name not in block.target.columns]
     values = {str(name): items[name].iloc[0] for name in names}
     return {k: v.read() if isinstance(v, FileRef) else v for k, v in values.items()}
+
+
+def seconds_for_an_item(trainer: Trainer, inputs: Arrays) -> float:
+    """How long predicting takes for each item, from its encoded inputs on, in a batch as large as
+    takes a moment to predict."""
+    count = len(next(iter(inputs.values())))
+    # The first call may load what training did not need, such as a backbone.
+    trainer.predict({name: array[:1] for name, array in inputs.items()})
+    size = 1
+    while True:
+        batch = {name: array[:size] for name, array in inputs.items()}
+        began = time.perf_counter()
+        trainer.predict(batch)
+        seconds = time.perf_counter() - began
+        if seconds > MOMENT or size >= count:
+            return seconds / min(size, count)
+        size *= 4
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from seedbed_server.jobs.values import (
 )
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.candidates import Candidate, CandidatePool
-from seedbed_server.search.costs import Meter
+from seedbed_server.search.costs import Meter, seconds_for_an_item
 from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
@@ -76,6 +76,7 @@ class Search:
     last_failure: str = ""
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     trial_seconds: dict[str, float] = field(default_factory=dict)
+    item_seconds: dict[str, float] = field(default_factory=dict)
     pool: CandidatePool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -191,8 +192,10 @@ class Search:
             announce=lambda message: self._announce(before, message),
             earlier=before if again else None,
         )
+        self.spending.trial_item_seconds = self.item_seconds.get(proposal.architecture, 0.0)
         began = time.monotonic()
         trainer, reason = self._train(proposal, run, paused.checkpoint(trial) if again else None)
+        self.spending.trial_item_seconds = 0.0
         run.flush()
         seconds = before.seconds + time.monotonic() - began
         state = TrialState.FAILED if reason else run.state
@@ -239,6 +242,8 @@ class Search:
                 assert isinstance(trainer, ContinuingTrainer)
                 trainer.load_checkpoint(checkpoint)
             trainer.fit(self.data, run)
+            if run.best_score is not None:
+                self._measure_predicting(proposal.architecture, trainer, run)
         except Diverged as error:
             return None, f"diverged: {error}"
         except Interrupted as error:
@@ -282,9 +287,23 @@ class Search:
         self.pool.offer(candidate)
         self.spending.ensembling_seconds = self.pool.ensembling_seconds(self.spending.test_items)
         if (best := self.pool.best) is not None:
+            self.spending.item_seconds = best.item_seconds
             architecture = self.space.architectures[best.trial.architecture]
             again = architecture.refits and len(self.data.train) <= architecture.refit_items
             self.spending.set_refit_aside(best.trial.seconds if again else 0.0)
+
+    def _measure_predicting(self, architecture: str, trainer: Trainer, run: TrialRun) -> None:
+        """Sees to it that the run knows how long an item takes from its encoded form on: it may
+        have predicted from features that were computed once. Measured of an architecture's first
+        trial and of those that may be the best."""
+        assert run.best_score is not None
+        known = self.item_seconds.get(architecture, 0.0)
+        leads = self.best is None or self.metric.better(run.best_score, self.best.score)
+        timed = self.spending.budget.wall_clock_seconds is not None
+        if timed and (leads or not known):
+            known = max(known, seconds_for_an_item(trainer, self.data.valid.inputs))
+        run.item_seconds = max(known, run.item_seconds)
+        self.item_seconds[architecture] = run.item_seconds
 
     def _blueprint(self, trial: Trial) -> Blueprint:
         seed = self.trial_seed(trial.number)
@@ -298,6 +317,8 @@ class Search:
         self.failures_in_a_row = 0
         scored = [trial for trial in earlier if trial.validation_score is not None]
         self.pool.restore(scored, lambda trainer: trainer.predict(self.data.valid.inputs))
+        if self.best is not None:
+            self.spending.item_seconds = self.best.item_seconds
 
     def _announce(self, trial: Trial, message: str) -> None:
         text = f"trial {trial.number} ({trial.architecture}): {message}"

@@ -78,7 +78,7 @@ class TrialRun:
         self.epochs = report.epoch
         count = max(1, len(self.target))
         self.item_seconds = report.predict_seconds / count
-        self.spending.item_seconds = max(self.spending.item_seconds, self.item_seconds)
+        self.spending.trial_item_seconds = max(self.spending.trial_item_seconds, self.item_seconds)
         best = self.best_score is None or self.metric.better(score, self.best_score)
         if best:
             self.best_score = score
