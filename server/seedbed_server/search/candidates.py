@@ -156,8 +156,7 @@ class CandidatePool:
         best model takes; nothing where there is none to choose."""
         if not self._others:
             return 0.0
-        each = [SCORING_MARGIN * c.item_seconds * items + LOADING_SECONDS for c in self._others]
-        return SELECTING_SECONDS + sum(each)
+        return SELECTING_SECONDS + seconds_together(self._others, items)
 
     def _meets_constraints(self, candidate: Candidate) -> bool:
         if self.constraints == Constraints():
@@ -301,3 +300,8 @@ class CandidatePool:
             return dict(json.loads((self.folder / INDEX).read_text()))
         except FileNotFoundError:
             return {}
+
+
+def seconds_together(candidates: Sequence[Candidate], items: int) -> float:
+    """What opening these and predicting so many items with all of them may take."""
+    return sum(SCORING_MARGIN * c.item_seconds * items + LOADING_SECONDS for c in candidates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +33,14 @@ from seedbed_server.jobs.values import (
     TrialState,
 )
 from seedbed_server.search.budget import Spending
-from seedbed_server.search.candidates import Candidate, CandidatePool
+from seedbed_server.search.candidates import (
+    SELECTING_SECONDS,
+    Candidate,
+    CandidatePool,
+    seconds_together,
+)
 from seedbed_server.search.costs import Meter, seconds_for_an_item
+from seedbed_server.search.ensembling import select
 from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
@@ -53,6 +60,8 @@ LEAST_SHARE_OF_A_TRIAL = 0.5
 # Where another architecture is ahead, what takes longer than this share of the time left is not
 # tried again as long as there is something else to try.
 COSTLY_SHARE = 0.25
+# Other settings may take less time than a trial that lacked it.
+MOST_CUT_SHORT = 2
 
 
 @dataclass
@@ -77,6 +86,7 @@ class Search:
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     trial_seconds: dict[str, float] = field(default_factory=dict)
     item_seconds: dict[str, float] = field(default_factory=dict)
+    cut_short: Counter[str] = field(default_factory=Counter)
     pool: CandidatePool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,10 +147,34 @@ class Search:
         if self.control.stop_requested():
             return StopReason.USER
         best = self.best.trial.validation_score if self.best else None
-        return self.spending.reached(self.metric, best)
+        reason = self.spending.reached(self.metric, best)
+        if reason is StopReason.TIME_BUDGET and self.spending.ensembling_seconds:
+            # Only now, since it takes a moment, and what is found changes with every trial.
+            self.spending.ensembling_seconds = self._seconds_of_the_ensemble()
+            reason = self.spending.reached(self.metric, best)
+        return reason
+
+    def _seconds_of_the_ensemble(self) -> float:
+        """What scoring the ensemble of the candidates so far would take, 0 where none is better
+        than the best of them."""
+        candidates = self.pool.all()
+        found = select(
+            self.metric,
+            self.data.valid.target,
+            [candidate.outputs for candidate in candidates],
+            seed=self.job.seed,
+            seconds=SELECTING_SECONDS,
+        )
+        if found is None:
+            return 0.0
+        beside = zip(candidates[1:], found.weights[1:], strict=False)
+        taken = [candidate for candidate, weight in beside if weight]
+        return seconds_together(taken, self.spending.test_items)
 
     def _affordable(self, architecture: str) -> bool:
         """Whether an epoch of it fits into the time left, as far as is known."""
+        if self.cut_short[architecture] >= MOST_CUT_SHORT:
+            return False
         return self.epoch_seconds.get(architecture, 0.0) < self.spending.seconds_left()
 
     def _has_time_for(self, architecture: str) -> bool:
@@ -271,6 +305,7 @@ class Search:
         self.spending.samples += trial.samples - (before.samples if before else 0)
         if trial.state is TrialState.FAILED:
             self.failures_in_a_row += 1
+            self.cut_short[trial.architecture] += trial.reason.startswith(CUT_SHORT)
             self.last_failure = f"{trial.architecture}: {trial.reason}"
         else:
             self.failures_in_a_row = 0
