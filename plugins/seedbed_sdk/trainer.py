@@ -250,7 +250,10 @@ class Architecture:
     the search begins; the first is the default. A `baseline` is always tried first. `fits` says
     whether it suits the data and the hardware at hand. `refits` says that it is cheap and stable
     enough for the chosen model to be trained once more, for the epochs that were best, on training
-    and validation items together, where there are at most `refit_items` training items.
+    and validation items together, where there are at most `refit_items` training items; with
+    `refit_whole` for all epochs of the trial, as suits a learning rate that decays to the end.
+    Where time allows up to `refit_repeats` models with other seeds are trained so, and answer with
+    their mean.
     """
 
     name: str
@@ -263,4 +266,6 @@ class Architecture:
     baseline: bool = False
     refits: bool = False
     refit_items: int = 10_000
+    refit_whole: bool = False
+    refit_repeats: int = 1
     fits: Callable[[DataBlock, Hardware], bool] = _always

@@ -131,6 +131,9 @@ NETWORK = Architecture(
             "batch_size": 256,
         },
     ),
+    refits=True,
+    refit_whole=True,
+    refit_repeats=4,
 )
 
 ARCHITECTURES = (LINEAR, BOOSTING, NETWORK)

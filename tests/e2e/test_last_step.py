@@ -90,6 +90,35 @@ def test_it_can_be_trained_again_to_the_same_weights(ensembled: seedbed.Job) -> 
     assert again.score == again.expected_score
 
 
+def test_a_network_is_trained_with_several_seeds_that_answer_together(
+    house: House, tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    def watch(event: seedbed.Event) -> None:
+        if isinstance(event.body, seedbed.Log):
+            said.append(event.body.message)
+
+    space = {"architecture": "tabm", "epochs": [4, 5], "members": 4, "width": 32}
+    job = house.client.train(
+        "tabular", SAMPLE, budget="10trials", seed=1, search_space=space, progress=watch
+    )
+    info = job.model().info
+    assert info.architecture == "tabm"
+    assert info.parameters["members"] == 4
+    assert any("with 2 seeds; the models answer with their mean" in line for line in said)
+    with zipfile.ZipFile(job.model().download(tmp_path / "model.zip")) as archive:
+        archive.extractall(tmp_path)
+    manifest = json.loads(next(tmp_path.rglob("bundle.json")).read_text())
+    seeds = {member["seed"] for member in manifest["members"]}
+    assert len(seeds) == len(manifest["members"]) == 2
+    assert [member["weight"] for member in manifest["members"]] == [0.5, 0.5]
+    again = job.replay().info.replay
+    assert again is not None
+    assert again.identical
+    assert again.score == again.expected_score
+
+
 def test_a_smaller_model_is_chosen_where_the_best_is_too_large(house: House) -> None:
     free = house.client.train("tabular", SAMPLE, budget="3trials", seed=1)
     sizes = {free.model().info.architecture: free.model().info.size_bytes}

@@ -15,7 +15,7 @@ SCORING_MARGIN = 1.3
 ENSEMBLING_SHARE = 0.05
 # Training once more takes longer than the trial did, having more items.
 REFIT_SLOWER = 1.4
-REFIT_SHARE = 0.1
+REFIT_SHARE = 0.15
 
 
 @dataclass
@@ -47,23 +47,38 @@ class Spending:
     def reserve(self) -> float:
         """Seconds that finishing will take: scoring the test split, writing the bundle."""
         wall_clock = self.budget.wall_clock_seconds or 0.0
-        slower = max(self.item_seconds, self.trial_item_seconds)
-        scoring = SCORING_MARGIN * slower * self.test_items
+        scoring = self._scoring_seconds(max(self.item_seconds, self.trial_item_seconds))
         ensembling = min(self.ensembling_seconds, ENSEMBLING_SHARE * wall_clock)
         finishing = FINISHING_SECONDS + FINISHING_SHARE * wall_clock
         return finishing + scoring + ensembling + self.refit_seconds
 
-    def set_refit_aside(self, trial_seconds: float) -> None:
-        """Sets time aside for training a model once more that took so long, 0 for none; at most a
-        tenth of the wall clock, else nothing."""
+    def set_refit_aside(self, trial_seconds: float, repeats: int = 1) -> None:
+        """Sets time aside for training a model once more that took so long, 0 for none, and up to
+        so many times; at most 15 % of the wall clock, nothing where that is not enough for one."""
         wanted = REFIT_SLOWER * trial_seconds
         most = REFIT_SHARE * (self.budget.wall_clock_seconds or 0.0)
-        self.refit_seconds = wanted if wanted <= most else 0.0
+        self.refit_seconds = 0.0
+        if 0 < wanted <= most:
+            further = wanted + self._scoring_seconds(self.item_seconds)
+            count = min(repeats - 1, int((most - wanted) / further))
+            self.refit_seconds = wanted + count * further
 
     def has_time_to_refit(self, trial_seconds: float) -> bool:
         """Whether a model that took so long can be trained once more before the end."""
         rest = (self.reserve() - self.refit_seconds) / 2
         return REFIT_SLOWER * trial_seconds <= self.seconds_left() + self.refit_seconds + rest
+
+    def refits_that_fit(self, trial_seconds: float, done: int) -> int:
+        """How many more models that took so long can be trained before the end, where `done` have
+        been and all are to be scored."""
+        left = self.seconds_left() + self.refit_seconds
+        if math.isinf(left):
+            return 2**31
+        scoring = self._scoring_seconds(self.item_seconds)
+        return max(0, int((left - done * scoring) / (trial_seconds + scoring)))
+
+    def _scoring_seconds(self, item_seconds: float) -> float:
+        return SCORING_MARGIN * item_seconds * self.test_items
 
     def seconds_to_end(self) -> float:
         """Until the budget is used, finishing included; infinite without a wall-clock budget."""

@@ -34,7 +34,7 @@ from seedbed_server.search.check import Plan
 from seedbed_server.search.costs import Cost, milliseconds
 from seedbed_server.search.ensembling import select
 from seedbed_server.search.loop import Search
-from seedbed_server.search.refit import refit
+from seedbed_server.search.refit import refit, repeats_of, seed_of
 from seedbed_server.store import Files
 from seedbed_server.store.files import full_disk_is_an_error
 
@@ -55,12 +55,14 @@ class Finishing:
 
 @dataclass(frozen=True)
 class _Part:
-    """A trial in the model. `refitted` are the hyperparameters of training once more, if it was."""
+    """A trial in the model. `refitted` are the hyperparameters of training once more, if it was;
+    `repeat` says which of several such models this one is."""
 
     candidate: Candidate
     trainer: Trainer
     weight: float = 1.0
     refitted: Parameters | None = None
+    repeat: int = 0
 
     @property
     def parameters(self) -> Parameters:
@@ -77,6 +79,11 @@ class _Chosen:
     outputs: Array
 
     @property
+    def of_one_trial(self) -> bool:
+        """Whether all parts are models of the same trial."""
+        return len({part.candidate.trial.number for part in self.parts}) == 1
+
+    @property
     def trainer(self) -> Trainer:
         """That of the only part, or of all together."""
         if len(self.parts) == 1:
@@ -85,13 +92,12 @@ class _Chosen:
 
     @property
     def architecture(self) -> str:
-        """That of the only part, or `ensemble`."""
-        only = self.parts[0].candidate.trial.architecture
-        return only if len(self.parts) == 1 else ENSEMBLE
+        """That of the only trial, or `ensemble`."""
+        return self.parts[0].candidate.trial.architecture if self.of_one_trial else ENSEMBLE
 
     def described(self) -> Parameters:
         """The hyperparameters, or what the members are."""
-        if len(self.parts) == 1:
+        if self.of_one_trial:
             return self.parts[0].parameters
         members = [
             {
@@ -112,6 +118,13 @@ def finish(search: Search, means: Finishing, stop_reason: StopReason) -> None:
     """
     job, metric, block = search.job, means.plan.metric, means.plan.block
     chosen, cost = _choose(search, means)
+    if len(chosen.parts) > 1 and chosen.of_one_trial:
+        search.session.log(
+            "INFO",
+            f"trial {chosen.parts[0].candidate.trial.number} was trained on training and "
+            f"validation items together with {len(chosen.parts)} seeds; the models answer with "
+            "their mean",
+        )
     target = block.target
     # Of what was tried and not chosen, something may have been learned.
     target.calibrate(search.data.valid.target, chosen.outputs)
@@ -238,15 +251,20 @@ def _ensemble(search: Search) -> _Chosen | None:
 
 
 def _refitted(search: Search, chosen: _Chosen) -> _Chosen | None:
-    """The same with those of its parts trained once more that ask for it; None where none does."""
-    parts = []
+    """The same with those of its parts trained once more that ask for it, a trial alone several
+    times; None where none does."""
+    parts: list[_Part] = []
     for part in chosen.parts:
-        again = refit(search, part.candidate)
-        parts.append(
-            part
-            if again is None
-            else replace(part, trainer=again.trainer, refitted=again.parameters)
-        )
+        repeats = repeats_of(search, part.candidate) if chosen.of_one_trial else 1
+        again = refit(search, part.candidate, repeats=repeats)
+        if again is None:
+            parts.append(part)
+            continue
+        weight = part.weight / len(again.trainers)
+        parts += [
+            replace(part, trainer=trainer, weight=weight, refitted=again.parameters, repeat=repeat)
+            for repeat, trainer in enumerate(again.trainers)
+        ]
     if all(part.refitted is None for part in parts):
         return None
     return replace(chosen, parts=tuple(parts))
@@ -273,7 +291,7 @@ def _write(folder: Path, search: Search, chosen: _Chosen, about: Mapping[str, An
         bundle.Member(
             part.candidate.trial.architecture,
             part.parameters,
-            search.trial_seed(part.candidate.trial.number),
+            seed_of(search, part.candidate.trial, part.repeat),
             part.weight,
         )
         for part in chosen.parts
@@ -309,13 +327,14 @@ def _recipe(search: Search, chosen: _Chosen) -> Mapping[str, Any]:
     """What `search.replaying` needs to make the model again."""
     weights = [part.weight for part in chosen.parts]
     score = chosen.parts[0].candidate.score
-    if len(weights) > 1:
+    if not chosen.of_one_trial:
         outputs = weighted_mean([part.candidate.outputs for part in chosen.parts], weights)
         score = search.metric.compute(search.data.valid.target, outputs)
     return {
         "members": [part.candidate.trial.number for part in chosen.parts],
         "weights": weights,
         "refit": [part.refitted for part in chosen.parts],
+        "repeats": [part.repeat for part in chosen.parts],
         "score": score,
         "device": search.hardware.device,
         "threads": search.hardware.threads,
@@ -325,7 +344,7 @@ def _recipe(search: Search, chosen: _Chosen) -> Mapping[str, Any]:
 def _passed_over(search: Search, chosen: _Chosen) -> list[Finding]:
     """Why the model is not the one at the top of the leaderboard."""
     other, best = search.pool.passed_over, chosen.parts[0].candidate.trial
-    if other is None or not best.baseline or len(chosen.parts) > 1:
+    if other is None or not best.baseline or not chosen.of_one_trial:
         return []
     assert other.validation_score is not None and best.validation_score is not None
     return [

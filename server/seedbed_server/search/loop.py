@@ -325,7 +325,8 @@ class Search:
             self.spending.item_seconds = best.item_seconds
             architecture = self.space.architectures[best.trial.architecture]
             again = architecture.refits and len(self.data.train) <= architecture.refit_items
-            self.spending.set_refit_aside(best.trial.seconds if again else 0.0)
+            repeats = architecture.refit_repeats if self.block.target.averages else 1
+            self.spending.set_refit_aside(best.trial.seconds if again else 0.0, repeats)
 
     def _measure_predicting(self, architecture: str, trainer: Trainer, run: TrialRun) -> None:
         """Sees to it that the run knows how long an item takes from its encoded form on: it may

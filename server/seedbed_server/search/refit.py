@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from seedbed_sdk.space import Parameters
@@ -17,12 +18,17 @@ from seedbed_server.jobs.values import Trial
 from seedbed_server.search.candidates import Candidate
 from seedbed_server.search.loop import Search
 
+# Of a search by trials, one more model for each so many of them.
+TRIALS_PER_REPEAT = 5
+# Far from the numbers of trials, which seeds are made of.
+SEED_STEP = 1_000_003
+
 
 @dataclass(frozen=True)
 class Refit:
-    """A trained model and the hyperparameters it was trained with."""
+    """Models that differ in their seeds alone, and the hyperparameters they were trained with."""
 
-    trainer: Trainer
+    trainers: tuple[Trainer, ...]
     parameters: Parameters
 
 
@@ -34,30 +40,52 @@ class _WholeRun(UnlimitedRun):
         return Verdict(best=True, stop=False)
 
 
-def refit(search: Search, best: Candidate) -> Refit | None:
-    """Trains the best trial's settings for its best number of epochs on all items but the test
-    split's. None where the architecture does not ask for it, where the data is so large that a few
-    more items change nothing, or where the time left does not allow it."""
-    architecture = search.space.architectures[best.trial.architecture]
+def refit(search: Search, best: Candidate, *, repeats: int) -> Refit | None:
+    """Trains the best trial's settings on all items but the test split's, up to so many times as
+    time allows. None where the architecture does not ask for it, where the data is so large that a
+    few more items change nothing, or where the time left does not allow it."""
+    architecture, trial = search.space.architectures[best.trial.architecture], best.trial
+    epochs = round(trial.epochs) if architecture.refit_whole else best.best_epoch
     if not architecture.refits or not best.best_epoch:
         return None
     if len(search.data.train) > architecture.refit_items:
         return None
-    if not search.spending.has_time_to_refit(best.trial.seconds):
+    if not search.spending.has_time_to_refit(trial.seconds):
         return None
-    parameters = dict(best.trial.parameters)
+    parameters = dict(trial.parameters)
     if "epochs" in parameters:
-        parameters["epochs"] = best.best_epoch
-    return Refit(train_on_all(search, best.trial, parameters), parameters)
+        parameters["epochs"] = epochs
+    trainers: list[Trainer] = []
+    began = time.monotonic()
+    while len(trainers) < repeats:
+        trainers.append(train_on_all(search, trial, parameters, repeat=len(trainers)))
+        each = (time.monotonic() - began) / len(trainers)
+        if not search.spending.refits_that_fit(each, len(trainers)):
+            break
+    return Refit(tuple(trainers), parameters)
 
 
-def train_on_all(search: Search, trial: Trial, parameters: Parameters) -> Trainer:
-    """A model with a trial's architecture and randomness and these hyperparameters, trained to its
-    end on training and validation items together."""
+def repeats_of(search: Search, best: Candidate) -> int:
+    """How many models the trial's settings should be trained to."""
+    most = search.space.architectures[best.trial.architecture].refit_repeats
+    if not search.block.target.averages or search.control.stop_requested():
+        return 1
+    if search.spending.budget.wall_clock_seconds is None:
+        # By what was done, since it has to be the same each time.
+        return max(1, min(most, search.spending.trials // TRIALS_PER_REPEAT))
+    return most
+
+
+def seed_of(search: Search, trial: Trial, repeat: int) -> int:
+    """The starting point of the randomness of a trial's `repeat`-th model, from 0."""
+    return (search.trial_seed(trial.number) + repeat * SEED_STEP) % 2**31
+
+
+def train_on_all(search: Search, trial: Trial, parameters: Parameters, *, repeat: int) -> Trainer:
+    """A model with a trial's architecture and these hyperparameters, trained to its end on training
+    and validation items together."""
     train, valid = search.data.train, search.data.valid
-    blueprint = Blueprint(
-        search.block, parameters, search.hardware, search.trial_seed(trial.number)
-    )
+    blueprint = Blueprint(search.block, parameters, search.hardware, seed_of(search, trial, repeat))
     trainer = search.space.architectures[trial.architecture].build(blueprint)
     trainer.fit(Data(search.block.joined(train, valid), valid), _WholeRun())
     return trainer

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from seedbed_sdk import bundle
-from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.ensemble import EnsembleTrainer, weighted_mean
 from seedbed_sdk.errors import FailedPrecondition, SeedbedError
 from seedbed_sdk.trainer import Blueprint, Diverged, EpochReport, Interrupted, Trainer
@@ -34,28 +33,32 @@ def replay_job(search: Search, replay: Replay, trials: Sequence[Trial]) -> None:
     session = search.session
     session.set_state(JobState.SEARCHING)
     members = _members_of(replay, trials)
+    different = list({trial.number: trial for trial in members}.values())
     if (there := _place(replay)) != (here := _hardware(search)):
         session.log("WARNING", f"the model was trained on {there}, this is {here}; it may differ")
-    trainers: list[Trainer] = []
-    outputs: list[Array] = []
+    trained: dict[int, tuple[Trainer, ReplayRun]] = {}
     try:
-        for trial in members:
-            share = len(trainers) / len(members), 1 / len(members)
-            trainer, run = _member_again(search, trial, trials, share)
-            assert run.best_outputs is not None
-            trainers.append(trainer)
-            outputs.append(run.best_outputs)
+        for trial in different:
+            share = len(trained) / len(different), 1 / len(different)
+            trained[trial.number] = _member_again(search, trial, trials, share)
     except _Stopped:
         session.cancel()
         return
     session.set_state(JobState.FINISHING)
-    for place, parameters in enumerate(replay.recipe["refit"]):
+    trainers = [trained[trial.number][0] for trial in members]
+    # Models of earlier versions had one of each.
+    repeats = replay.recipe.get("repeats", [0] * len(members))
+    refits = zip(members, replay.recipe["refit"], repeats, strict=True)
+    for place, (trial, parameters, repeat) in enumerate(refits):
         if parameters is not None:
-            trainers[place] = train_on_all(search, members[place], dict(parameters))
-    whole, score = trainers[0], run.best_score
+            trainers[place] = train_on_all(search, trial, dict(parameters), repeat=repeat)
+    whole, weights = trainers[0], replay.recipe["weights"]
     if len(members) > 1:
-        weights = replay.recipe["weights"]
         whole = EnsembleTrainer(trainers, weights)
+    score = trained[members[0].number][1].best_score
+    if len(different) > 1:
+        runs = [trained[trial.number][1] for trial in members]
+        outputs = [run.best_outputs for run in runs if run.best_outputs is not None]
         score = search.metric.compute(search.data.valid.target, weighted_mean(outputs, weights))
     digest = _digest(whole, search.folder / "replay")
     session.succeed_with_replay(replace(replay, digest=digest, score=score))
@@ -146,10 +149,10 @@ def _run_again(
 def _members_of(replay: Replay, trials: Sequence[Trial]) -> list[Trial]:
     members = replay.recipe["members"]
     found = {trial.number: trial for trial in trials if trial.number in members}
-    if len(found) != len(members):
+    if len(found) != len(set(members)):
         raise FailedPrecondition(
-            f"model {replay.model!r} was made of the trials {members}, of which {len(found)} are "
-            "there; it cannot be trained again",
+            f"model {replay.model!r} was made of the trials {sorted(set(members))}, of which "
+            f"{len(found)} are there; it cannot be trained again",
             reason="NO_RECIPE",
         )
     return [found[number] for number in members]
