@@ -100,6 +100,7 @@ FROZEN = Architecture(
             "max_tokens": 128,
         },
     ),
+    refits=True,
     fits=_encoder_is_installed,
 )
 

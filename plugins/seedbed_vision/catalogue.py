@@ -79,6 +79,8 @@ def _frozen(names: tuple[str, ...]) -> Architecture:
             }
         ],
         baseline=True,
+        refits=True,
+        refit_whole=True,
     )
 
 
