@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from seedbed_sdk.batches import BatchSource
-from seedbed_sdk.learner import Learner
+from seedbed_sdk.learner import Learner, limited_threads
 from seedbed_sdk.schedule import Pace
 from seedbed_sdk.stacked_steps import Feed, Together
-from seedbed_sdk.trainer import Data, Diverged, Interrupted, Run, Verdict
+from seedbed_sdk.trainer import Data, Diverged, Interrupted, Run, SplitArrays, Verdict
 
 
 class BatchedLearner:
@@ -43,6 +44,12 @@ class BatchedLearner:
         """
         if len(runs) != len(self.learners):
             raise ValueError(f"{len(self.learners)} learners need as many runs, not {len(runs)}")
+        first = self.learners[0]
+        items = first.batch_size_for(len(data.train)) * len(self.learners)
+        with limited_threads(first.threads_for(items)):
+            return self._fit(data, runs)
+
+    def _fit(self, data: Data, runs: Sequence[Run]) -> list[Diverged | Interrupted | None]:
         plans = {
             learner._begin(data, run) for learner, run in zip(self.learners, runs, strict=True)
         }
@@ -74,7 +81,8 @@ def hindrance(learners: Sequence[Learner]) -> str | None:
         "not all of them transform batches": lambda own: own.transform is None,
     }
     for own in learners:
-        if type(own) is not type(first) or type(own).fit is not Learner.fit:
+        ways = type(own).fit, type(own).predict
+        if type(own) is not type(first) or ways != (Learner.fit, Learner.predict):
             return "they train in a way of their own"
         if own.callbacks:
             return "one of them has callbacks"
@@ -87,6 +95,20 @@ def hindrance(learners: Sequence[Learner]) -> str | None:
         if not all(_same(aspect(own), wanted) for own in learners[1:]):
             return reason
     return None
+
+
+def same_data(one: Data, other: Data) -> bool:
+    """Whether two learners are to be trained on the same: on the same arrays of inputs, which are
+    not looked into, and on equal targets."""
+    return _same_split(one.train, other.train) and _same_split(one.valid, other.valid)
+
+
+def _same_split(one: SplitArrays, other: SplitArrays) -> bool:
+    return (
+        one.inputs.keys() == other.inputs.keys()
+        and all(array is other.inputs[name] for name, array in one.inputs.items())
+        and (one.target is other.target or np.array_equal(one.target, other.target))
+    )
 
 
 def _same(one: object, other: object) -> bool:

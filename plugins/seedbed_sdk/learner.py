@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ class Learner:
         self._planned_at = -math.inf
         self._predict_seconds: float | None = None
         self._valid_count = 0
+        self._batch_size = config.batch_size
 
     # --- fit: epochs until the plan, the verdict or a stop ends them -----------------------------
 
@@ -132,6 +134,22 @@ class Learner:
         Raises Diverged where loss or outputs stop being finite, and Interrupted where the run was
         stopped before anything was reported.
         """
+        with limited_threads(self.threads_for(self.batch_size_for(len(data.train)))):
+            self._fit(data, run)
+
+    def learner_for(self, data: Data, run: Run) -> tuple[Learner, Data]:  # noqa: ARG002
+        """As `seedbed_sdk.trainer.BatchableTrainer`."""
+        return self, data
+
+    def batch_size_for(self, items: int) -> int:
+        """How many of so many training items are in a batch."""
+        return min(self.config.batch_size, items)
+
+    def threads_for(self, batch_size: int) -> int:  # noqa: ARG002
+        """How many of the threads that there are serve a batch best."""
+        return torch.get_num_threads()
+
+    def _fit(self, data: Data, run: Run) -> None:
         source = BatchSource(data.train, self.device)
         batch_size, steps_per_epoch = self._begin(data, run)
         self._restore_global_rng()
@@ -156,7 +174,8 @@ class Learner:
         if self._paused_state is not None:
             self.network.load_state_dict(self._paused_state)
             self._paused_state = None
-        batch_size = min(self.config.batch_size, len(data.train))
+        batch_size = self.batch_size_for(len(data.train))
+        self._batch_size = batch_size
         steps_per_epoch = max(1, len(data.train) // batch_size)
         if self.total_steps == 0:
             self.total_steps = self.config.epochs * steps_per_epoch
@@ -292,7 +311,7 @@ class Learner:
         at a third of a training step's cost."""
         if self._predict_seconds is not None:
             return self._predict_seconds
-        return (pace.seconds_per_step or 0.0) * self._valid_count / self.config.batch_size / 3
+        return (pace.seconds_per_step or 0.0) * self._valid_count / self._batch_size / 3
 
     # --- validation and the best state -----------------------------------------------------------
 
@@ -415,6 +434,17 @@ class Learner:
             torch.manual_seed(self.seed)
         else:
             torch.set_rng_state(self._global_rng)
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Has torch use so many threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

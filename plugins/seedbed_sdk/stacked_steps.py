@@ -133,7 +133,8 @@ class Feed:
         rows = self._order[:, begin : begin + steps * self._batch_size]
         in_turn = rows.view(members, steps, -1).transpose(0, 1).reshape(-1)
         batch, target = self._source.take(in_turn.to(self._source.place))
-        shape = steps, members, -1
+        # Given as a number, since what has no columns leaves it open.
+        shape = steps, members, self._batch_size
         self._inputs = {
             name: tensor.view(*shape, *tensor.shape[1:]) for name, tensor in batch.items()
         }

@@ -13,6 +13,7 @@ from seedbed_sdk.space import Parameters, Space
 
 if TYPE_CHECKING:
     from seedbed_sdk.datablock import DataBlock
+    from seedbed_sdk.learner import Learner
 
 T = TypeVar("T")
 
@@ -216,6 +217,19 @@ class ContinuingTrainer(Protocol):
 
     def load_checkpoint(self, folder: Path) -> None:
         """Reads what `save_checkpoint` wrote, into a trainer built from the same blueprint."""
+
+
+@runtime_checkable
+class BatchableTrainer(Protocol):
+    """A trainer that leaves the training to a Learner, which may then be trained together with
+    those of other trials; see `seedbed_sdk.batched`."""
+
+    def learner_for(self, data: Data, run: Run) -> tuple[Learner, Data]:
+        """The learner, with any checkpoint loaded, and what it is to be trained on. Its `fit` with
+        that and the same `run` is all that is left of the trainer's own.
+
+        Raises as `fit` does.
+        """
 
 
 @runtime_checkable

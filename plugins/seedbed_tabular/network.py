@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import nn
 
 from seedbed_sdk.blocks.tabular import TabularBlock
 from seedbed_sdk.learner import Learner, LearnerConfig
-from seedbed_sdk.trainer import Blueprint, Data, Run
+from seedbed_sdk.trainer import Blueprint
 from seedbed_tabular.encoders import CategoryEncoder, NumberEncoder
 
 MIN_STEPS = 32
@@ -117,18 +115,14 @@ class TabularLearner(Learner):
     Takes smaller batches where a table is so small that an epoch would have less than 32.
     """
 
-    def fit(self, data: Data, run: Run) -> None:
-        limit = max(MIN_BATCH, len(data.train) // MIN_STEPS)
-        batch_size = min(self.config.batch_size, limit)
-        self.config = replace(self.config, batch_size=batch_size)
-        # Batches of few numbers lose more to waking threads than they gain.
-        before = torch.get_num_threads()
+    def batch_size_for(self, items: int) -> int:
+        """So few that a small table makes enough steps too."""
+        return min(super().batch_size_for(items), max(MIN_BATCH, items // MIN_STEPS))
+
+    def threads_for(self, batch_size: int) -> int:
+        """Batches of few numbers lose more to waking threads than they gain."""
         cells = batch_size * sum(parameter.numel() for parameter in self.network.parameters())
-        torch.set_num_threads(max(1, min(before, cells // CELLS_PER_THREAD)))
-        try:
-            super().fit(data, run)
-        finally:
-            torch.set_num_threads(before)
+        return max(1, min(torch.get_num_threads(), cells // CELLS_PER_THREAD))
 
     def _criterion(self, raw: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return super()._criterion(raw.flatten(0, 1), target.repeat_interleave(raw.shape[1], dim=0))

@@ -51,14 +51,16 @@ class OnFrozenBackbone(ABC):
 
     def fit(self, data: Data, run: Run) -> None:
         """Computes the features unless that was done before, then trains the head."""
+        learner, own = self.learner_for(data, run)
+        learner.fit(own, run)
+
+    def learner_for(self, data: Data, run: Run) -> tuple[Learner, Data]:
+        """The head's learner and the features of both splits."""
         key = (self.features, self.name, self.resolution, self.flip)
         features = features_of(data, run, key, self._encode)
-        self.learner.fit(
-            Data(
-                SplitArrays(features.train, data.train.target[features.rows]),
-                SplitArrays(features.valid, data.valid.target),
-            ),
-            run,
+        return self.learner, Data(
+            SplitArrays(features.train, data.train.target[features.rows]),
+            SplitArrays(features.valid, data.valid.target),
         )
 
     def save_checkpoint(self, folder: Path) -> None:
