@@ -23,7 +23,8 @@ class BatchedLearner:
 
     Learning rate, schedule, epochs, weight decay, label smoothing, clipping, averaging, patience,
     shares of dropout and seed may differ. Each learner draws its own batches and dropout, reports
-    to its own run, stops by itself, and is as after its own `fit`: equal within rounding on a CPU,
+    to its own run, stops by itself, and is as after its own `fit`. Where the others have ended and
+    too few are left to gain, they go on one by one. Results are equal within rounding on a CPU,
     which also depends on how many there are, and the same each time for the same learners. On an
     accelerator dropout draws other noise than a lone learner does.
 
@@ -200,14 +201,30 @@ class _Fitting:
         while self._members:
             self._epoch()
             if self._members:
+                assert self._together is not None
+                least = self._together.least
                 self._validate()
                 self._pace.restart()
+                if len(self._members) < min(least, len(self.outcomes)):
+                    self._go_on_alone()
 
     def release(self) -> None:
         """Gives the learners that are left their own tensors."""
         if self._together is not None:
             self._together.stack.release()
             self._together = None
+
+    def _go_on_alone(self) -> None:
+        """Has each of those that are left train to its end by itself, since they are so few."""
+        members = self._members
+        self._part(members)
+        for member in members:
+            if self._device.type == "cpu":
+                member.learner._global_rng = member.generator.get_state()
+            try:
+                member.learner.fit(self._data, member.run)
+            except (Diverged, Interrupted) as reason:
+                self.outcomes[member.place] = reason
 
     def _epoch(self) -> None:
         first = self._members[0].learner.step % self._steps_per_epoch
@@ -237,13 +254,14 @@ class _Fitting:
         began = time.monotonic()
         outputs = self._together.predict(self._data.valid)
         seconds = time.monotonic() - began
+        each = seconds / len(self._members)
         leaving = []
         for member, own in zip(self._members, outputs, strict=True):
             learner = member.learner
             learner._predict_seconds = seconds
             try:
                 loss = member.end_epoch()
-                verdict = learner._judge(own, loss, seconds, self._steps_per_epoch, member.run)
+                verdict = learner._judge(own, loss, each, self._steps_per_epoch, member.run)
             except Diverged as diverged:
                 self.outcomes[member.place] = diverged
                 leaving.append(member)

@@ -67,6 +67,8 @@ def drawn_noise(noise: torch.Tensor, p: float, generator: torch.Generator) -> to
 class Chain:
     """Implements `Passes` by hand."""
 
+    least = 2
+
     def __init__(
         self, plan: ChainPlan, stack: Stack, generators: Sequence[torch.Generator]
     ) -> None:

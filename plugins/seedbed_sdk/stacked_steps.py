@@ -49,6 +49,11 @@ class Together:
         self.stack.apply([learner._rate() for learner in self._learners])
         self._losses += losses
 
+    @property
+    def least(self) -> int:
+        """With fewer learners it is no faster than each alone; known after the first step."""
+        return 1 if self._passes is None else self._passes.least
+
     def take_losses(self) -> list[float]:
         """The sum of each one's losses since it was last asked for."""
         losses: list[float] = self._losses.tolist()

@@ -91,13 +91,13 @@ def _example(learner: Learner, train: SplitArrays, batch_size: int) -> Example:
     return BatchSource(few, learner.device).take(torch.arange(batch_size))
 
 
-class _Numbers(TorchDispatchMode):
+class _Numbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations, and the numbers that they give."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.operations = 0
-        self.numbers = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: int = 0
+        self.numbers: int = 0
 
     def __torch_dispatch__(
         self,
@@ -121,7 +121,8 @@ def _is_small(learner: Learner, example: Example) -> bool:
         batch, target = twin.transform(batch, target, twin.generator)
     with torch.no_grad(), _Numbers() as counted:
         twin.network(batch)
-    return counted.numbers <= MOST_NUMBERS * counted.operations
+    small: bool = counted.numbers <= MOST_NUMBERS * counted.operations
+    return small
 
 
 def _can_be_stacked(learner: Learner, example: Example) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,27 @@ def test_the_network_of_an_extended_job_cut_off_by_the_clock_is_trained_again(
         assert replay is not None
         assert replay.identical
         job.extend("5s")
+
+
+def test_a_network_that_was_trained_together_with_others_is_trained_again_with_them(
+    house: House,
+) -> None:
+    space: Any = {"architecture": "tabm", "members": 4, "width": 32, "depth": 1, "epochs": 4}
+    # The default, which is tried first and alone, is the slowest here.
+    space["learning_rate"] = (4e-3, 2e-2)
+    wanted: Any = {"metric": "log_loss", "seed": 1, "search_space": space}
+    job = house.client.train("tabular", SAMPLE, budget="9trials", **wanted)
+    with sqlite3.connect(house.server.data_dir / "seedbed.db") as rows:
+        found = rows.execute(
+            "SELECT number, recipe FROM trials WHERE job = ?", (job.id,)
+        ).fetchall()
+    companies = {number: json.loads(recipe)["company"] for number, recipe in found}
+    chosen = companies[job.model().info.trial]
+    assert len(chosen) == 8
+    replay = job.replay().info.replay
+    assert replay is not None
+    assert replay.identical
+    assert replay.score == best(job)
 
 
 def test_at_the_terminal(house: House, xor: seedbed.Dataset, capsys: pytest.CaptureFixture) -> None:  # type: ignore[type-arg]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from seedbed_sdk.batched import BatchedLearner, same_data
 from seedbed_sdk.blocks import CategoryBlock, ImageBlock
 from seedbed_sdk.blocks.audio import AudioBlock
 from seedbed_sdk.datablock import DataBlock
@@ -26,6 +28,7 @@ from seedbed_sdk.trainer import (
     SplitArrays,
     Trainer,
 )
+from seedbed_sdk.worth_batching import batch_limit
 from seedbed_vision import backbones, frozen
 from seedbed_vision.augment import Augment, resize
 from seedbed_vision.catalogue import architectures
@@ -112,6 +115,39 @@ def test_features_are_computed_once_for_all_trials(monkeypatch: pytest.MonkeyPat
         assert run.best_score == 1.0
     views = 2
     assert sum(passed) == views * (len(data.train) + len(data.valid))
+
+
+def test_heads_on_a_frozen_backbone_are_trained_together_as_if_alone() -> None:
+    _, block, data = prepared(colours())
+
+    def heads() -> list[frozen.FrozenBackboneTrainer]:
+        made = [
+            build("frozen_backbone", block, learning_rate=rate, dropout=share, epochs=3)
+            for rate, share in ((1e-3, 0.0), (2e-3, 0.3), (5e-3, 0.5), (2e-2, 0.1))
+        ]
+        assert all(isinstance(trainer, frozen.FrozenBackboneTrainer) for trainer in made)
+        return cast(list[frozen.FrozenBackboneTrainer], made)
+
+    def runs() -> list[RecordingRun]:
+        return [RecordingRun(METRICS["log_loss"], data.valid.target) for _ in range(4)]
+
+    alone, alone_runs, together, together_runs = heads(), runs(), heads(), runs()
+    for trainer, run in zip(alone, alone_runs, strict=True):
+        trainer.fit(data, run)
+    ready = [t.learner_for(data, run) for t, run in zip(together, together_runs, strict=True)]
+    assert all(same_data(ready[0][1], own) for _, own in ready)
+    learners = [learner for learner, _ in ready]
+    assert BatchedLearner(learners).fit(ready[0][1], together_runs) == [None] * 4
+    for place in range(4):
+        np.testing.assert_allclose(alone_runs[place].scores, together_runs[place].scores, rtol=1e-3)
+        np.testing.assert_allclose(
+            alone[place].predict(data.valid.inputs),
+            together[place].predict(data.valid.inputs),
+            rtol=1e-3,
+            atol=1e-5,
+        )
+    # On a CPU they spend their time on the numbers, of which each has its own.
+    assert batch_limit(learners[0], ready[0][1], 8, timed=False) == 1
 
 
 def test_feature_computation_can_be_interrupted() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from seedbed_sdk.batched import BatchedLearner, hindrance
+from seedbed_sdk.batched import BatchedLearner, hindrance, same_data
 from seedbed_sdk.blocks import CategoryBlock, RegressionBlock
+from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.learner import Batch, Callback, Learner, LearnerConfig
 from seedbed_sdk.metrics import METRICS
@@ -373,6 +374,75 @@ def test_refuses_batches_of_several_sizes_and_missing_runs() -> None:
         pair.fit(data, [make_run(data), make_run(data)])
 
 
+def test_what_predicts_in_a_way_of_its_own_is_not_trained_together() -> None:
+    class Doubled(Learner):
+        def predict(self, inputs: Arrays) -> Array:
+            return super().predict(inputs) * 2.0
+
+    block, config = make_learner().block, LearnerConfig(2, 0.01)
+    own = [Doubled(ChainNet(), block, config, seed=seed) for seed in range(2)]
+    assert hindrance(own) == "they train in a way of their own"
+
+
+def test_the_last_ones_of_many_go_on_alone_and_pause_as_before() -> None:
+    data = make_data()
+    lengths = [2, 2, 6, 6]
+    alone = [make_learner(OwnNet, s, epochs=e) for s, e in enumerate(lengths)]
+    together = [make_learner(OwnNet, s, epochs=e) for s, e in enumerate(lengths)]
+    alone_runs = [make_run(data) for _ in alone]
+    runs = [make_run(data) for _ in together]
+    steps: list[int] = []
+    together[2]._step = _counting(together[2], steps)  # type: ignore[method-assign]
+    for learner, run in zip(alone, alone_runs, strict=True):
+        learner.fit(data, run)
+    assert BatchedLearner(together).fit(data, runs) == [None] * 4
+    assert steps == list(range(12, 36)), "from the third epoch on"
+    for one, other in zip(alone_runs, runs, strict=True):
+        assert_same_run(one, other)
+    paused = [make_learner(OwnNet, s, epochs=e) for s, e in enumerate([1, 1, 6, 6])]
+    pausing = [PausingRun(METRICS["accuracy"], data.valid.target) for _ in paused]
+    BatchedLearner(paused).fit(data, pausing)
+    assert [len(run.reports) for run in pausing] == [1, 1, 2, 2]
+    rest = make_run(data)
+    rest.scores = list(pausing[2].scores)
+    paused[2].fit(data, rest)
+    assert [report.epoch for report in rest.reports] == [3, 4, 5, 6]
+    assert_same_state(alone[2], paused[2])
+
+
+def _counting(learner: Learner, steps: list[int]) -> Callable[..., torch.Tensor]:
+    step = learner._step
+
+    def counted(batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        steps.append(learner.step)
+        return step(batch, target)
+
+    return counted
+
+
+def test_inputs_without_columns_are_gathered_too() -> None:
+    data = make_data()
+    nothing = {
+        name: SplitArrays(
+            {**split.inputs, "none": np.zeros((len(split), 0), np.int32)}, split.target
+        )
+        for name, split in (("train", data.train), ("valid", data.valid))
+    }
+    with_nothing = Data(**nothing)
+    runs, bare_runs = ([make_run(data) for _ in range(2)] for _ in range(2))
+    BatchedLearner([make_learner(seed=s) for s in range(2)]).fit(with_nothing, runs)
+    BatchedLearner([make_learner(seed=s) for s in range(2)]).fit(data, bare_runs)
+    assert [run.scores for run in runs] == [run.scores for run in bare_runs]
+
+
+def test_data_is_the_same_where_the_arrays_are() -> None:
+    one = make_data()
+    copied = SplitArrays(one.train.inputs, one.train.target.copy())
+    assert same_data(one, Data(copied, one.valid))
+    assert not same_data(one, make_data())
+    assert not same_data(one, Data(SplitArrays(one.train.inputs, one.train.target * 2), one.valid))
+
+
 class Undoable(OwnNet):
     """Decides by values, which cannot be done for several at once."""
 
@@ -396,6 +466,24 @@ def test_the_rule_batches_what_gains_and_nothing_else() -> None:
             self.body.append(nn.Linear(outputs, 1_000_000))
 
     assert batch_limit(make_learner(Large), data, 8) == 1
+
+
+def test_the_rule_without_a_clock_goes_by_sizes_alone() -> None:
+    data = make_data()
+    chain, own = make_learner(), make_learner(OwnNet)
+    draws = torch.get_rng_state()
+    assert batch_limit(chain, data, 8, timed=False) == 8
+    assert batch_limit(own, data, 8, timed=False) == 8
+    assert torch.equal(draws, torch.get_rng_state())
+    assert batch_limit(make_learner(Undoable), data, 8, timed=False) == 1
+
+    class Wide(OwnNet):
+        def __init__(self, dropout: float, outputs: int) -> None:
+            super().__init__(dropout, outputs)
+            self.hidden = nn.Linear(4, 4096)
+            self.head = nn.Linear(4096, outputs)
+
+    assert batch_limit(make_learner(Wide), data, 8, timed=False) == 1
 
 
 def test_a_failure_leaves_learners_whole() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from seedbed_sdk.metrics import METRICS
-from seedbed_sdk.space import Choices
+from seedbed_sdk.space import Choices, IntRange
 from seedbed_server.jobs.values import Trial, TrialState
 from seedbed_server.search.space import narrow
 from seedbed_server.search.study import Proposal, Study
@@ -110,3 +110,46 @@ def test_an_architecture_with_nothing_to_set_does_not_end_the_search() -> None:
         # The sampler has every reason to ask for what cannot be tried again.
         study.tell(proposal, ended(proposal, 0.9 if "fixed" in proposal.architecture else 0.1))
     assert tried.count("net") == 54
+
+
+def test_proposals_for_one_shape_differ_in_real_numbers_only() -> None:
+    space = narrow([NET], {})
+
+    def proposals() -> list[Proposal]:
+        study = Study(space, METRICS["accuracy"], 3, [])
+        run(study, 9)
+        first = study.ask(affordable=lambda architecture: True)
+        assert first is not None
+        found = [first]
+        for _ in range(7):
+            other = study.ask_like(first)
+            assert other is not None
+            found.append(other)
+        for proposal in found:
+            study.tell(proposal, ended(proposal, score_of(proposal)))
+        return found
+
+    found = proposals()
+    assert [proposal.number for proposal in found] == list(range(9, 17))
+    assert len({proposal.parameters["epochs"] for proposal in found}) == 1
+    assert len({proposal.parameters["learning_rate"] for proposal in found}) == 8
+    assert [p.parameters for p in proposals()] == [p.parameters for p in found]
+
+
+def test_there_is_no_other_proposal_where_only_the_shape_can_be_set() -> None:
+    fixed = replace(NET, space={"epochs": IntRange(1, 9)}, portfolio=[{"epochs": 3}])
+    study = Study(narrow([fixed], {}), METRICS["accuracy"], 3, [])
+    first = study.ask(affordable=lambda architecture: True)
+    assert first is not None
+    assert study.ask_like(first) is None
+    assert not study.exhausted
+
+
+def test_the_architecture_of_the_best_trial_leads() -> None:
+    study = make()
+    assert study.leading() is None
+    for score in (0.5, None, 0.7, 0.7):
+        proposal = study.ask(affordable=lambda architecture: True)
+        assert proposal is not None
+        study.tell(proposal, ended(proposal, score))
+    assert study.leading() == "net"

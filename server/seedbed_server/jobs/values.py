@@ -41,6 +41,9 @@ class StopReason(StrEnum):
 INTERRUPTED = "the server was stopped during the trial"
 """The reason of a trial that failed for no fault of its own; its settings are tried again."""
 
+DIED = "worker process died"
+"""How the reason of a trial begins in which that happened."""
+
 
 class TrialState(StrEnum):
     """How a trial is or went."""

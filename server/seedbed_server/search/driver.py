@@ -23,12 +23,13 @@ from seedbed_server.jobs.values import (
     JobState,
     Trial,
 )
+from seedbed_server.search.attempts import CUT_SHORT
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
 from seedbed_server.search.costs import Meter, raw_example
 from seedbed_server.search.examining import examine_once
 from seedbed_server.search.finishing import Finishing, end_without_model, finish
-from seedbed_server.search.loop import CUT_SHORT, Search
+from seedbed_server.search.loop import Search
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.replaying import replay_job, restore
 from seedbed_server.store import Dataset as DatasetRow

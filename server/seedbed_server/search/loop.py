@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,9 +17,7 @@ from seedbed_sdk.trainer import (
     Blueprint,
     ContinuingTrainer,
     Data,
-    Diverged,
     Hardware,
-    Interrupted,
     Trainer,
 )
 from seedbed_server.jobs.values import (
@@ -32,6 +29,7 @@ from seedbed_server.jobs.values import (
     Trial,
     TrialState,
 )
+from seedbed_server.search.attempts import CUT_SHORT, Attempt
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.candidates import (
     SELECTING_SECONDS,
@@ -42,9 +40,11 @@ from seedbed_server.search.candidates import (
 from seedbed_server.search.costs import Meter, seconds_for_an_item
 from seedbed_server.search.ensembling import select
 from seedbed_server.search.paused import PausedTrials
+from seedbed_server.search.recipes import company_of
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
+from seedbed_server.search.together import Company
 
 if TYPE_CHECKING:
     from seedbed_server.executors import Control
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_FAILURES_IN_A_ROW = 10
-CUT_SHORT = "interrupted: "
-"""How the reason of a trial begins that had no time to finish anything."""
 # A run cut shorter than this seldom beats those that were not.
 LEAST_SHARE_OF_A_TRIAL = 0.5
 # Where another architecture is ahead, what takes longer than this share of the time left is not
@@ -102,6 +100,7 @@ class Search:
             meter=self.meter,
             tell=lambda message: self.session.log("INFO", message),
         )
+        self._company = Company(self.spending, lambda text: self.session.log("INFO", text))
 
     @property
     def best(self) -> Candidate | None:
@@ -117,6 +116,7 @@ class Search:
         study = Study(self.space, self.metric, self.job.seed, earlier)
         paused = PausedTrials(self.folder, study.rungs)
         paused.restore(earlier)
+        self._company.restore(earlier)
         self._resume(earlier)
         while True:
             reason = self._ended()
@@ -135,7 +135,7 @@ class Search:
             proposal = proposal or study.ask(affordable=self._affordable)
             if proposal is None:
                 return StopReason.SPACE_EXHAUSTED if study.exhausted else StopReason.TIME_BUDGET
-            self._begin(study, paused, proposal)
+            self._try(study, paused, self._begin(study, proposal))
             if self.best is None and self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 raise SeedbedError(
                     f"{self.failures_in_a_row} trials in a row failed and none succeeded; "
@@ -186,7 +186,27 @@ class Search:
             return False
         return LEAST_SHARE_OF_A_TRIAL * seconds < left and self._affordable(architecture)
 
-    def _begin(self, study: Study, paused: PausedTrials, proposal: Proposal) -> None:
+    def _go_on(self, study: Study, paused: PausedTrials, trial: Trial, *, may_pause: bool) -> None:
+        """Continues a trial from its checkpoint."""
+        proposal = Proposal(trial.number, trial.architecture, dict(trial.parameters))
+        checkpoint = paused.checkpoint(trial)
+        attempt = self._attempt(study, proposal, trial, may_pause=may_pause, checkpoint=checkpoint)
+        self._try(study, paused, attempt)
+
+    def _try(self, study: Study, paused: PausedTrials, first: Attempt) -> None:
+        """Trains a trial, and others like it that it is faster together with."""
+        architecture = first.proposal.architecture
+        self.spending.trial_item_seconds = self.item_seconds.get(architecture, 0.0)
+        first.prepare()
+        count = self._company.size(first, study, self.trial_seconds.get(architecture))
+        attempts = self._company.gather(first, count, study, lambda p: self._begin(study, p))
+        self._company.train(attempts, count)
+        self.spending.trial_item_seconds = 0.0
+        for attempt in attempts:
+            self._end(study, paused, attempt)
+
+    def _begin(self, study: Study, proposal: Proposal) -> Attempt:
+        """A trial with settings that were not tried."""
         architecture = self.space.architectures[proposal.architecture]
         trial = Trial(
             number=proposal.number,
@@ -195,47 +215,59 @@ class Search:
             baseline=architecture.baseline,
             start_time=datetime.now(UTC),
         )
-        self._try(study, paused, proposal, trial, may_pause=not architecture.baseline)
+        return self._attempt(study, proposal, trial, may_pause=not architecture.baseline)
 
-    def _go_on(self, study: Study, paused: PausedTrials, trial: Trial, *, may_pause: bool) -> None:
-        """Continues a trial from its checkpoint."""
-        proposal = Proposal(trial.number, trial.architecture, dict(trial.parameters))
-        self._try(study, paused, proposal, trial, may_pause=may_pause, again=True)
-
-    def _try(
+    def _attempt(
         self,
         study: Study,
-        paused: PausedTrials,
         proposal: Proposal,
         trial: Trial,
         *,
         may_pause: bool,
-        again: bool = False,
-    ) -> None:
-        before = trial
+        checkpoint: Path | None = None,
+    ) -> Attempt:
+        """A trial that begins, or goes on from its checkpoint."""
         self.session.start_trial(trial)
-        run = TrialRun(
-            proposal,
-            study=study,
-            metric=self.metric,
-            target=self.data.valid.target,
-            spending=self.spending,
-            session=self.session,
-            control=self.control,
-            prunable=may_pause,
-            announce=lambda message: self._announce(before, message),
-            earlier=before if again else None,
+        build = self.space.architectures[proposal.architecture].build
+        blueprint = Blueprint(
+            self.block, proposal.parameters, self.hardware, self.trial_seed(proposal.number)
         )
-        self.spending.trial_item_seconds = self.item_seconds.get(proposal.architecture, 0.0)
-        began = time.monotonic()
-        trainer, reason = self._train(proposal, run, paused.checkpoint(trial) if again else None)
-        self.spending.trial_item_seconds = 0.0
-        run.flush()
-        seconds = before.seconds + time.monotonic() - began
-        state = TrialState.FAILED if reason else run.state
-        trial = replace(
+
+        def make_run() -> TrialRun:
+            return TrialRun(
+                proposal,
+                study=study,
+                metric=self.metric,
+                target=self.data.valid.target,
+                spending=self.spending,
+                session=self.session,
+                control=self.control,
+                prunable=may_pause,
+                announce=lambda message: self._announce(trial, message),
+                earlier=trial if checkpoint is not None else None,
+            )
+
+        return Attempt(
+            proposal,
             trial,
-            state=state,
+            make_run,
+            lambda: build(blueprint),
+            self.data,
+            self.hardware.device,
+            checkpoint,
+        )
+
+    def _end(self, study: Study, paused: PausedTrials, attempt: Attempt) -> None:
+        """Writes down how a trial went, and learns from it."""
+        before, run = attempt.trial, attempt.run
+        if attempt.trainer is not None and run.best_score is not None:
+            with attempt.working():
+                self._measure_predicting(before.architecture, attempt.trainer, run)
+        trainer, again, reason = attempt.trainer, attempt.again, attempt.reason
+        seconds = before.seconds + attempt.seconds
+        trial = replace(
+            before,
+            state=TrialState.FAILED if reason else run.state,
             validation_score=None if reason else run.best_score,
             epoch_scores=tuple(run.scores),
             epochs=run.epochs,
@@ -253,7 +285,7 @@ class Search:
             self._offer(
                 Candidate(trial, trainer, run.best_outputs, run.best_epoch, run.item_seconds)
             )
-        study.tell(proposal, trial)
+        study.tell(attempt.proposal, trial)
         if again:
             paused.give_up(trial)
         if trainer and run.state is TrialState.PRUNED and isinstance(trainer, ContinuingTrainer):
@@ -263,41 +295,15 @@ class Search:
             self._announce_best(trial)
         self.session.set_progress(self.spending.progress(f"trial {trial.number} done"))
 
-    def _train(
-        self, proposal: Proposal, run: TrialRun, checkpoint: Path | None
-    ) -> tuple[Trainer | None, str]:
-        """A trained model, or why there is none; one that goes on where the checkpoint is."""
-        architecture = self.space.architectures[proposal.architecture]
-        seed = self.trial_seed(proposal.number)
-        blueprint = Blueprint(self.block, proposal.parameters, self.hardware, seed)
-        try:
-            trainer = architecture.build(blueprint)
-            if checkpoint is not None:
-                assert isinstance(trainer, ContinuingTrainer)
-                trainer.load_checkpoint(checkpoint)
-            trainer.fit(self.data, run)
-            if run.best_score is not None:
-                self._measure_predicting(proposal.architecture, trainer, run)
-        except Diverged as error:
-            return None, f"diverged: {error}"
-        except Interrupted as error:
-            return None, f"{CUT_SHORT}{error}"
-        except MemoryError:
-            return None, "out of memory"
-        except Exception as error:  # a plugin's model may raise anything
-            if _is_out_of_memory(error):
-                return None, f"out of memory on {self.hardware.device}"
-            if isinstance(error, SeedbedError) and error.code == "ABORTED":
-                raise
-            log.exception("trial_failed", job=self.job.id, trial=proposal.number)
-            return None, f"crashed: {type(error).__name__}: {error}"
-        if run.best_score is None:
-            return None, "the model reported no score"
-        return trainer, ""
-
     def trial_seed(self, number: int) -> int:
         """The starting point of a trial's randomness."""
         return trial_seed(self.job.seed, number)
+
+    def seconds_alone(self, trial: Trial) -> float:
+        """What training it again by itself would take, as far as is known."""
+        if not company_of(trial.recipe):
+            return trial.seconds
+        return max(trial.seconds, trial.epochs * self.epoch_seconds.get(trial.architecture, 0.0))
 
     def _note(self, trial: Trial, before: Trial | None = None) -> None:
         """Counts a trial that has ended; `before` is what of it was counted already."""
@@ -309,6 +315,9 @@ class Search:
             self.last_failure = f"{trial.architecture}: {trial.reason}"
         else:
             self.failures_in_a_row = 0
+            if company_of(trial.recipe):
+                # It took less than one does alone.
+                return
             per_epoch = trial.seconds / max(trial.epochs, 1.0)
             known = self.epoch_seconds.get(trial.architecture, per_epoch)
             self.epoch_seconds[trial.architecture] = min(known, per_epoch)
@@ -326,7 +335,8 @@ class Search:
             architecture = self.space.architectures[best.trial.architecture]
             again = architecture.refits and len(self.data.train) <= architecture.refit_items
             repeats = architecture.refit_repeats if self.block.target.averages else 1
-            self.spending.set_refit_aside(best.trial.seconds if again else 0.0, repeats)
+            seconds = self.seconds_alone(best.trial) if again else 0.0
+            self.spending.set_refit_aside(seconds, repeats)
 
     def _measure_predicting(self, architecture: str, trainer: Trainer, run: TrialRun) -> None:
         """Sees to it that the run knows how long an item takes from its encoded form on: it may
@@ -377,9 +387,3 @@ def _why_pruned(run: TrialRun) -> str:
     if run.state is not TrialState.PRUNED:
         return ""
     return f"others were better after {run.epochs} epochs"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

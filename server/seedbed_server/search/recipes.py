@@ -22,6 +22,9 @@ class Recorder:
     `samples_left` are the training items that the budget left it at its beginning. `stopped` is the
     first question whether to stop that was answered with yes: after how many reports, and the
     how-manieth since then. `told_to_stop` says that the answer to the last report was to stop.
+    `company` are the numbers of the trials that it was trained together with, its own among them,
+    since the bits depend on all of them; `left` is after how many reports it paused and, later,
+    went on alone.
     """
 
     samples_left: float = math.inf
@@ -30,6 +33,8 @@ class Recorder:
     stopped: tuple[int, int] | None = None
     told_to_stop: bool = False
     decisions: Decisions = field(default_factory=dict)
+    company: tuple[int, ...] = ()
+    left: int | None = None
 
     def reported(self, *, stop: bool) -> None:
         """A report was answered."""
@@ -54,6 +59,8 @@ class Recorder:
     def go_on(self) -> None:
         """The trial goes on after a pause, as if it had not been told to stop."""
         self.stopped, self.told_to_stop = None, False
+        if self.company and self.left is None:
+            self.left = self.reports
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -63,6 +70,8 @@ class Recorder:
             "stopped": list(self.stopped) if self.stopped else None,
             "told_to_stop": self.told_to_stop,
             "decisions": [[name, at, value] for (name, at), value in self.decisions.items()],
+            "company": list(self.company),
+            "left": self.left,
         }
 
     @classmethod
@@ -75,7 +84,15 @@ class Recorder:
             stopped=(stopped[0], stopped[1]) if stopped else None,
             told_to_stop=recipe["told_to_stop"],
             decisions={(name, at): value for name, at, value in recipe["decisions"]},
+            company=company_of(recipe),
+            left=recipe.get("left"),
         )
+
+
+def company_of(recipe: Mapping[str, Any]) -> tuple[int, ...]:
+    """The numbers of the trials that a trial was trained together with, its own among them; none
+    where it was alone."""
+    return tuple(recipe.get("company", ()))
 
 
 def shared_decisions(recipes: Iterable[Mapping[str, Any]]) -> Decisions:
@@ -92,8 +109,9 @@ def shared_decisions(recipes: Iterable[Mapping[str, Any]]) -> Decisions:
 class ReplayRun(UnlimitedRun):
     """Implements `seedbed_sdk.trainer.Run` for a trial that is run again by its recipe.
 
-    `shared` are the decisions that hold for all trials of the job. Time is no limit here. `watch`
-    is called with each report and its score; what it raises ends the run.
+    `shared` are the decisions that hold for all trials of the job. Time is no limit here. Where the
+    trial left the company of others, the run pauses; `goes_on` then says whether to call `fit` once
+    more. `watch` is called with each report and its score; what it raises ends the run.
     """
 
     def __init__(
@@ -127,8 +145,15 @@ class ReplayRun(UnlimitedRun):
         self.scores.append(score)
         self.watch(report, score)
         self._seen.reported(stop=False)
+        if self._seen.reports == self.recipe.left:
+            return Verdict(best, stop=True, pause=True)
         last = self._seen.reports >= self.recipe.reports
         return Verdict(best, stop=last and self.recipe.told_to_stop)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the trial, which has left its company, went on alone."""
+        return self._seen.reports == self.recipe.left and self._seen.reports < self.recipe.reports
 
     def should_stop(self) -> bool:
         """Whether the answer to this very question was yes."""

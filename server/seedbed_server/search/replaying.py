@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from seedbed_sdk import bundle
 from seedbed_sdk.ensemble import EnsembleTrainer, weighted_mean
-from seedbed_sdk.errors import FailedPrecondition, SeedbedError
-from seedbed_sdk.trainer import Blueprint, Diverged, EpochReport, Interrupted, Trainer
+from seedbed_sdk.errors import FailedPrecondition
+from seedbed_sdk.trainer import EpochReport, Trainer
 from seedbed_server.jobs.values import EpochFinished, JobState, Progress, Replay, Trial
 from seedbed_server.search.loop import Search
-from seedbed_server.search.recipes import ReplayRun, shared_decisions
+from seedbed_server.search.recipes import ReplayRun
 from seedbed_server.search.refit import train_on_all
+from seedbed_server.search.rerunning import Reruns, Stopped
 from seedbed_server.store.files import full_disk_is_an_error
-
-
-class _Stopped(Exception):
-    """The user asked the job to end."""
 
 
 def replay_job(search: Search, replay: Replay, trials: Sequence[Trial]) -> None:
@@ -36,12 +33,13 @@ def replay_job(search: Search, replay: Replay, trials: Sequence[Trial]) -> None:
     different = list({trial.number: trial for trial in members}.values())
     if (there := _place(replay)) != (here := _hardware(search)):
         session.log("WARNING", f"the model was trained on {there}, this is {here}; it may differ")
+    reruns = Reruns(search, trials)
     trained: dict[int, tuple[Trainer, ReplayRun]] = {}
     try:
         for trial in different:
             share = len(trained) / len(different), 1 / len(different)
-            trained[trial.number] = _member_again(search, trial, trials, share)
-    except _Stopped:
+            trained[trial.number] = _member_again(search, trial, reruns, share)
+    except Stopped:
         session.cancel()
         return
     session.set_state(JobState.FINISHING)
@@ -65,10 +63,10 @@ def replay_job(search: Search, replay: Replay, trials: Sequence[Trial]) -> None:
 
 
 def _member_again(
-    search: Search, trial: Trial, trials: Sequence[Trial], share: tuple[float, float]
+    search: Search, trial: Trial, reruns: Reruns, share: tuple[float, float]
 ) -> tuple[Trainer, ReplayRun]:
     """Runs one trial again and writes it down. `share` of the whole work was done before, and is
-    this one. Raises as `_run_again`."""
+    this one. Raises as `Reruns.run`."""
     session = search.session
     session.start_trial(replace(trial, start_time=None, epoch_scores=(), epochs=0.0, samples=0))
 
@@ -79,7 +77,7 @@ def _member_again(
         session.set_progress(Progress(share[0] + share[1] * fraction, message=message))
 
     began = time.monotonic()
-    trainer, run = _run_again(search, trial, trials, watch)
+    trainer, run = reruns.run(trial, watch)
     seconds = time.monotonic() - began
     search.spending.samples += trial.samples
     session.finish_trial(
@@ -102,48 +100,9 @@ def restore(search: Search, trial: Trial, trials: Sequence[Trial]) -> None:
     folder = search.folder / f"trial-{trial.number}"
     if folder.is_dir() or not trial.recipe or trial.architecture not in search.space.architectures:
         return
-    with suppress(_Stopped):
-        trainer, _ = _run_again(search, trial, trials, lambda report, score: None)  # noqa: ARG005
+    with suppress(Stopped):
+        trainer, _ = Reruns(search, trials).run(trial)
         _write(trainer, folder)
-
-
-def _run_again(
-    search: Search,
-    trial: Trial,
-    trials: Sequence[Trial],
-    tell: Callable[[EpochReport, float], None],
-) -> tuple[Trainer, ReplayRun]:
-    """The model of a trial, trained again; `trials` are all of the job that it belongs to. Raises
-    _Stopped where the user asked for that, and SeedbedError where there is no model."""
-    if trial.architecture not in search.space.architectures:
-        raise FailedPrecondition(
-            f"the model needs the architecture {trial.architecture!r}, which is not installed or "
-            "does not fit this machine",
-            reason="ARCHITECTURE_NOT_INSTALLED",
-        )
-
-    def watch(report: EpochReport, score: float) -> None:
-        if search.control.stop_requested():
-            raise _Stopped
-        tell(report, score)
-
-    # What later trials decided is not for this one.
-    before = [other.recipe for other in reversed(trials) if other.number <= trial.number]
-    run = ReplayRun(
-        trial.recipe, shared_decisions(before), search.metric, search.data.valid.target, watch
-    )
-    blueprint = Blueprint(
-        search.block, dict(trial.parameters), search.hardware, search.trial_seed(trial.number)
-    )
-    trainer = search.space.architectures[trial.architecture].build(blueprint)
-    try:
-        trainer.fit(search.data, run)
-    except (Diverged, Interrupted) as error:
-        raise SeedbedError(
-            f"trial {trial.number} ({trial.architecture}) did not come to its end: {error}",
-            reason="REPLAY_FAILED",
-        ) from error
-    return trainer, run
 
 
 def _members_of(replay: Replay, trials: Sequence[Trial]) -> list[Trial]:

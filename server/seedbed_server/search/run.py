@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from seedbed_sdk.blocks.base import Array
@@ -22,9 +22,33 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 0.2
 
 
+class Outbox:
+    """The epochs of running trials that are not written yet; they are written five times a
+    second."""
+
+    def __init__(self, session: JobSession, *, at_once: bool = False) -> None:
+        self._session = session
+        self._unsent: list[EpochFinished] = []
+        self._sent_at = 0.0 if at_once else time.monotonic()
+
+    def put(self, epoch: EpochFinished) -> None:
+        """Takes an epoch, and writes it with the others when it is time."""
+        self._unsent.append(epoch)
+        if time.monotonic() - self._sent_at >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes them."""
+        if self._unsent:
+            self._session.report_epochs(self._unsent)
+            self._unsent = []
+            self._sent_at = time.monotonic()
+
+
 class TrialRun:
     """Implements `seedbed_sdk.trainer.Run` for one trial of a search, which may go on where it had
-    paused: `earlier` is the trial as it was then."""
+    paused: `earlier` is the trial as it was then. `company` are the runs of the trials that it is
+    trained together with, itself among them; when one has the target score, all end."""
 
     def __init__(
         self,
@@ -58,8 +82,8 @@ class TrialRun:
         self.epochs = 0.0
         self.samples_before = 0
         self.state = TrialState.COMPLETE
-        self._unsent: list[EpochFinished] = []
-        self._sent_at = time.monotonic() if proposal.number else 0.0
+        self.outbox = Outbox(session, at_once=proposal.number == 0)
+        self.company: Sequence[TrialRun] = ()
         self.rung = 0
         self.recorder = Recorder(samples_left=spending.samples_left())
         if earlier is not None:
@@ -85,7 +109,7 @@ class TrialRun:
             self.best_outputs = report.valid_outputs
             self.best_epoch = report.epoch
         self._send(report, score)
-        ends = self._ends(report, score)
+        ends = self._ends(report)
         self.recorder.reported(stop=ends)
         return Verdict(best, stop=ends, pause=ends and self.state is TrialState.PRUNED)
 
@@ -98,7 +122,13 @@ class TrialRun:
         return self.recorder.decide(name, at, unchanged, measure)
 
     def _is_over(self) -> bool:
-        return self.control.stop_requested() or self.seconds_left() <= 0
+        if self.control.stop_requested() or self.seconds_left() <= 0:
+            return True
+        return any(other.has_target_score() for other in self.company)
+
+    def has_target_score(self) -> bool:
+        """Whether its best score is as good as the one that was asked for."""
+        return reaches(self.spending.budget.target_score, self.metric, self.best_score)
 
     def seconds_left(self) -> float:
         """Seconds the trial may still use."""
@@ -114,13 +144,10 @@ class TrialRun:
 
     def flush(self) -> None:
         """Writes the epochs that are not written yet."""
-        if self._unsent:
-            self.session.report_epochs(self._unsent)
-            self._unsent = []
-            self._sent_at = time.monotonic()
+        self.outbox.flush()
 
     def _send(self, report: EpochReport, score: float) -> None:
-        self._unsent.append(
+        self.outbox.put(
             EpochFinished(
                 trial=self.proposal.number,
                 epoch=report.epoch,
@@ -130,13 +157,11 @@ class TrialRun:
                 train_loss=report.train_loss,
             )
         )
-        if time.monotonic() - self._sent_at >= FLUSH_SECONDS:
-            self.flush()
 
-    def _ends(self, report: EpochReport, score: float) -> bool:
+    def _ends(self, report: EpochReport) -> bool:
         if self._is_over() or self.samples_left() <= 0:
             return True
-        if reaches(self.spending.budget.target_score, self.metric, score):
+        if self.has_target_score():
             return True
         rung = rung_of(report.epoch, report.epochs)
         if self.prunable and rung > self.rung and report.epoch < report.epochs:

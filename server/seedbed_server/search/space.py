@@ -66,6 +66,12 @@ class SearchSpace:
         names = optuna.distributions.CategoricalDistribution(list(self.architectures))
         return {ARCHITECTURE: names, **own}
 
+    def shape_of(self, architecture: str, parameters: Parameters) -> Parameters:
+        """Those that the shape of a network, what it is trained on, or how long, may
+        depend on: all but real numbers."""
+        own = self.architectures[architecture].space
+        return {k: v for k, v in parameters.items() if not isinstance(own[k], FloatRange)}
+
     def size(self) -> float:
         """How many different settings there are; infinite where a range is continuous."""
         return sum(map(self.size_of, self.domains))

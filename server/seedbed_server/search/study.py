@@ -82,19 +82,54 @@ class Study:
                 self._study.enqueue_trial(self._flat(*planned))
             elif attempt >= FREE_ATTEMPTS:
                 self._study.enqueue_trial({ARCHITECTURE: choice[attempt % len(choice)]})
-            handle = self._study.ask()
-            architecture, parameters = self.space.suggest(handle)
-            key = _key(architecture, parameters)
-            if key in self._tried or not affordable(architecture):
-                self._study.tell(handle, state=optuna.trial.TrialState.FAIL)
-                if planned is not None:
-                    self._portfolio.remove(planned)
-                continue
-            self._remember(architecture, key)
-            number = self._next
-            self._next += 1
-            return Proposal(number, architecture, parameters, handle)
+            proposal = self._asked(affordable)
+            if proposal is not None:
+                return proposal
+            if planned is not None:
+                self._portfolio.remove(planned)
         return None
+
+    def ask_like(self, first: Proposal) -> Proposal | None:
+        """Settings that were not tried before and differ from `first`, which has not ended,
+        in real numbers only. None where some attempts find none.
+
+        What has not ended counts as bad, so that several such proposals lie apart from each other.
+        """
+        shape = self.space.shape_of(first.architecture, first.parameters)
+        for attempt in range(FREE_ATTEMPTS):
+            self._study.sampler = self._sampler(attempt, constant_liar=True)
+            self._study.enqueue_trial(self._flat(first.architecture, shape))
+            proposal = self._asked(lambda architecture: True)  # noqa: ARG005
+            if proposal is not None:
+                return proposal
+        return None
+
+    @property
+    def explores(self) -> bool:
+        """Whether all of the portfolio was tried."""
+        return self._planned() is None
+
+    def leading(self) -> str | None:
+        """The architecture of the trial with the best score so far."""
+        best: tuple[float, str] | None = None
+        for _, trial in sorted(self._ended.items()):
+            score = trial.validation_score
+            if score is not None and (best is None or self.metric.better(score, best[0])):
+                best = score, trial.architecture
+        return None if best is None else best[1]
+
+    def _asked(self, affordable: Callable[[str], bool]) -> Proposal | None:
+        """What the sampler proposes; None where that was tried before or is not affordable."""
+        handle = self._study.ask()
+        architecture, parameters = self.space.suggest(handle)
+        key = _key(architecture, parameters)
+        if key in self._tried or not affordable(architecture):
+            self._study.tell(handle, state=optuna.trial.TrialState.FAIL)
+            return None
+        self._remember(architecture, key)
+        number = self._next
+        self._next += 1
+        return Proposal(number, architecture, parameters, handle)
 
     def rung_score(self, proposal: Proposal, rung: int, score: float) -> bool:
         """Reports a trial's best score at a tenth of its epochs; says whether it goes on."""
@@ -137,10 +172,14 @@ class Study:
                 return entry
         return None
 
-    def _sampler(self, attempt: int) -> optuna.samplers.BaseSampler:
+    def _sampler(self, attempt: int, *, constant_liar: bool = False) -> optuna.samplers.BaseSampler:
         seed = (self.seed * 1_000_003 + self._next * 101 + attempt) % 2**32
         return optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=len(self._portfolio) + 5, group=True, multivariate=True
+            seed=seed,
+            n_startup_trials=len(self._portfolio) + 5,
+            group=True,
+            multivariate=True,
+            constant_liar=constant_liar,
         )
 
     def _rebuilt(self) -> optuna.Study:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from seedbed_sdk.errors import AlreadyExists, FailedPrecondition, NotFound, SeedbedError
 from seedbed_server.jobs.extending import extended
-from seedbed_server.jobs.values import Budget, Job, JobState, Progress, StateChanged
+from seedbed_server.jobs.values import DIED, Budget, Job, JobState, Progress, StateChanged
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import event_to_row, job_from_row, job_to_row
@@ -174,7 +174,7 @@ class Jobs:
         try:
             with self.writing(job_id, attempt=attempt) as writer:
                 deaths = writer.job.deaths + 1
-                writer.end_running_trials(f"worker process died: {reason}")
+                writer.end_running_trials(f"{DIED}: {reason}")
                 writer.log("WARNING", f"the worker process died: {reason}")
                 writer.change(attempt=attempt + 1, deaths=deaths)
                 if deaths < MAX_DEATHS:

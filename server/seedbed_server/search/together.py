@@ -1,0 +1,160 @@
+"""Trials of a search that are trained side by side as one network, where that is faster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from seedbed_sdk.errors import SeedbedError
+from seedbed_server.jobs.values import DIED, Trial
+from seedbed_server.search.attempts import Attempt
+from seedbed_server.search.study import Proposal, Study
+
+if TYPE_CHECKING:
+    from seedbed_server.search.budget import Spending
+
+log = structlog.get_logger()
+
+MOST = 8
+"""Trials at a time: with more the sampler would learn too seldom how they went."""
+SHARE_OF_TIME = 0.25
+"""Of the time left, that as many trials one by one may take."""
+
+
+@dataclass
+class Company:
+    """Says how many trials are begun at a time, and trains them together.
+
+    That depends on the clock only where the budget has one; else the same settings give the same
+    trials. `tell` takes what a user may want to know.
+    """
+
+    spending: Spending
+    tell: Callable[[str], None]
+    _failed: set[str] = field(default_factory=set)
+
+    def restore(self, earlier: Sequence[Trial]) -> None:
+        """Takes note of the trials in which an earlier worker died: it may have been for want of
+        memory, so that others like them are trained one by one."""
+        self._failed |= {trial.architecture for trial in earlier if trial.reason.startswith(DIED)}
+
+    def size(self, first: Attempt, study: Study, trial_seconds: float | None) -> int:
+        """How many trials like this one, which is prepared, to train with it, itself included; 1 to
+        train it alone. `trial_seconds` is what one of this architecture takes alone; None where
+        there was none that had ended.
+
+        All of the portfolio is tried first, and only the architecture that leads is tried several
+        times at once: of another one that may be too much.
+        """
+        architecture = first.proposal.architecture
+        if first.learner is None or first.again or trial_seconds is None:
+            return 1
+        if not study.explores or study.leading() != architecture or architecture in self._failed:
+            return 1
+        if not self._affords(first, trial_seconds):
+            return 1
+        from seedbed_sdk.worth_batching import batch_limit
+
+        timed = self.spending.budget.wall_clock_seconds is not None
+        try:
+            return batch_limit(first.learner, first.data, MOST, timed=timed)
+        except Exception as error:  # noqa: BLE001 - a plugin's network may raise anything
+            self._give_up(architecture, error)
+            return 1
+
+    def _affords(self, first: Attempt, trial_seconds: float) -> bool:
+        """Whether the budget is enough for as many as there may be."""
+        assert first.learner is not None
+        budget, left = self.spending.budget, self.spending
+        if budget.trials is not None and left.trials + MOST > budget.trials:
+            return False
+        if MOST * trial_seconds > SHARE_OF_TIME * left.seconds_left():
+            return False
+        if budget.samples is None:
+            return True
+        each = first.learner.config.epochs * len(first.data.train)
+        return MOST * each <= left.samples_left()
+
+    def gather(
+        self, first: Attempt, count: int, study: Study, begin: Callable[[Proposal], Attempt]
+    ) -> list[Attempt]:
+        """`first` and up to `count` - 1 others of the same shape, prepared, by their numbers."""
+        attempts = [first]
+        while len(attempts) < count and (proposal := study.ask_like(first.proposal)) is not None:
+            attempts.append(begin(proposal))
+            attempts[-1].prepare()
+        return attempts
+
+    def train(self, attempts: Sequence[Attempt], count: int) -> None:
+        """Trains those that suit the first one together with it where they are `count`, and the
+        others alone. What each has failed with is in its `reason`."""
+        together = [a for a in attempts if not a.reason and _suits(attempts[0], a)]
+        if len(together) == count > 1 and self._train_together(together):
+            return
+        for attempt in attempts:
+            if not attempt.reason:
+                attempt.train()
+
+    def _train_together(self, attempts: Sequence[Attempt]) -> bool:
+        """Says whether that was possible; if not, they are as they were."""
+        from seedbed_sdk.batched import BatchedLearner
+
+        runs = [attempt.run for attempt in attempts]
+        learners = [attempt.learner for attempt in attempts if attempt.learner is not None]
+        numbers = tuple(attempt.proposal.number for attempt in attempts)
+        for run in runs:
+            run.recorder.company = numbers
+            run.outbox = runs[0].outbox
+            if self.spending.budget.target_score is not None:
+                run.company = runs
+        samples = [run.samples for run in runs]
+        began = time.monotonic()
+        try:
+            outcomes = BatchedLearner(learners).fit(attempts[0].data, runs)
+        except Exception as error:
+            if isinstance(error, SeedbedError):
+                raise
+            self._give_up(attempts[0].proposal.architecture, error)
+            for attempt in attempts:
+                attempt.start_over()
+            return False
+        finally:
+            passed = [run.samples - before for run, before in zip(runs, samples, strict=True)]
+            _share_out(time.monotonic() - began, attempts, passed)
+        for attempt, outcome in zip(attempts, outcomes, strict=True):
+            attempt.end(outcome)
+        return True
+
+    def _give_up(self, architecture: str, error: Exception) -> None:
+        """Has all further trials of the architecture trained one by one."""
+        self._failed.add(architecture)
+        log.warning("not_trained_together", architecture=architecture, exc_info=error)
+        self.tell(
+            f"several trials of {architecture} cannot be trained together "
+            f"({type(error).__name__}: {error}); they are trained one by one"
+        )
+
+
+def _suits(first: Attempt, other: Attempt) -> bool:
+    """Whether it can be trained together with the first."""
+    from seedbed_sdk.batched import hindrance, same_data
+
+    if first.learner is None or other.learner is None:
+        return False
+    items = len(first.data.train)
+    return (
+        hindrance([first.learner, other.learner]) is None
+        and same_data(first.data, other.data)
+        and first.learner.batch_size_for(items) == other.learner.batch_size_for(items)
+    )
+
+
+def _share_out(seconds: float, attempts: Sequence[Attempt], passed: Sequence[int]) -> None:
+    """Counts the time by the items that each has passed, by equal parts where nothing was."""
+    whole = sum(passed)
+    for attempt, items in zip(attempts, passed, strict=True):
+        attempt.seconds += seconds * (items / whole if whole else 1 / len(attempts))
