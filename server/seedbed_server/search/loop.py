@@ -34,6 +34,7 @@ from seedbed_server.jobs.values import (
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.candidates import Candidate, CandidatePool
 from seedbed_server.search.costs import Meter
+from seedbed_server.search.first_trials import first_trials_of
 from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
@@ -103,7 +104,8 @@ class Search:
 
         Raises SeedbedError where one trial after the other fails.
         """
-        study = Study(self.space, self.metric, self.job.seed, earlier)
+        first = first_trials_of(self.space, self.job)
+        study = Study(self.space, self.metric, self.job.seed, earlier, first)
         paused = PausedTrials(self.folder, study.rungs)
         paused.restore(earlier)
         self._resume(earlier)
@@ -159,6 +161,8 @@ class Search:
             parameters=proposal.parameters,
             baseline=architecture.baseline,
             start_time=datetime.now(UTC),
+            origin=proposal.origin,
+            origin_job=proposal.origin_job,
         )
         self._try(study, paused, proposal, trial, may_pause=not architecture.baseline)
 
