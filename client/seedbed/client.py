@@ -386,8 +386,14 @@ def _wanted_job(
 
 
 def _points(points: Sequence[Mapping[str, object]]) -> Iterator[struct_pb2.Struct]:
+    """Raises InvalidArgument for what is no list of mappings."""
+    if isinstance(points, Mapping | str):
+        raise invalid("starting_points", f"must be a list of mappings, got {points!r}")
     for index, point in enumerate(points):
-        yield to_struct(point, f"starting_points[{index}]")
+        field = f"starting_points[{index}]"
+        if not isinstance(point, Mapping):
+            raise invalid(field, f"must be a mapping of names to values, got {point!r}")
+        yield to_struct(point, field)
 
 
 def _is_one(data: Data) -> bool:
