@@ -117,9 +117,9 @@ def _round(data: _Data, seed: int) -> tuple[_Way, _Way]:
 
 def _search(
     client: seedbed.Client,
+    data: _Data,
     dataset: seedbed.Dataset,
     seed: int,
-    *,
     ignore_earlier_jobs: bool = False,
 ) -> _Way:
     started: list[float] = []
