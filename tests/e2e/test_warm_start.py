@@ -100,10 +100,10 @@ def test_a_job_tries_its_own_starting_points_and_what_an_earlier_one_found(
     for words in (
         "starting point  lightgbm num_leaves=4",
         f"earlier job     {first.id} (distance 0.0",
-        f"job {first.id}",
-        "starting point",
-        "portfolio",
-        "sampler",
+        f"  {first.id}  ",
+        "  start  ",
+        "  portfolio  ",
+        "  sampler  ",
     ):
         assert words in shown
     assert run(["--server", server.address, "job", "show", second.id, "--json"]) == 0

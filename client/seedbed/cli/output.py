@@ -214,10 +214,10 @@ def leaderboard(trials: Sequence[seedbed.Trial], metric: str) -> None:
 
 
 def origin_text(trial: seedbed.Trial | seedbed.PlannedTrial) -> str:
-    """Where a trial's settings came from: the earlier job, or a word."""
-    if trial.origin_job:
-        return f"job {short(trial.origin_job)}"
-    return trial.origin.replace("_", " ")
+    """Where a trial's settings came from: an earlier job's id, or a word."""
+    if trial.origin == "starting_point":
+        return "start"
+    return short(trial.origin_job) or trial.origin
 
 
 def _architecture(trial: seedbed.Trial) -> Text:
