@@ -22,6 +22,8 @@ BENCHMARKS = {
     "continued_trials": "Sample passes of a search whose promoted trials go on where they paused, "
     "against one in which they begin again.",
     "prepared_start": "How soon a second job on the same data trains, against the first one.",
+    "warm_start": "How many trials a job needs that tries what an earlier job on similar data "
+    "found, against one that does not.",
     "image_pipeline": "Prepared pictures on their way into a network, against random tensors in "
     "memory and against torchvision's folder of files.",
     "inspect": "How long InspectDataset takes on a small and on a large table, and how much "

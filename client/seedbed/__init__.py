@@ -24,7 +24,14 @@ from seedbed.errors import (
     Unimplemented,
 )
 from seedbed.job import Job
-from seedbed.job_parts import Consumption, JobPlan, PlannedArchitecture, PlannedTrial, Replay
+from seedbed.job_parts import (
+    Consumption,
+    EarlierJob,
+    JobPlan,
+    PlannedArchitecture,
+    PlannedTrial,
+    Replay,
+)
 from seedbed.model import Model
 from seedbed.space import Choices, FloatRange, IntRange, parse_domain
 from seedbed.types import (
@@ -82,6 +89,7 @@ __all__ = [
     "Consumption",
     "Dataset",
     "DeadlineExceeded",
+    "EarlierJob",
     "EpochFinished",
     "Event",
     "FailedPrecondition",

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
 
+from google.protobuf import struct_pb2
+
 from seedbed import converters
 from seedbed.budget import parse_budget
 from seedbed.connection import Connection, check_address
@@ -249,6 +251,8 @@ class Client:
         options: Mapping[str, object] | None = None,
         search_space: Mapping[str, object] | None = None,
         seed: int | None = None,
+        starting_points: Sequence[Mapping[str, object]] = (),
+        ignore_earlier_jobs: bool = False,
         max_latency: str | float | None = None,
         max_size: str | int | None = None,
         display_name: str = "",
@@ -259,7 +263,11 @@ class Client:
 
         What says where the data is, from `data` to `query`, is as in `create_dataset`.
         `search_space` narrows or fixes hyperparameters: `{"learning_rate": "1e-4..1e-2",
-        "epochs": 5}`. `max_latency` (such as `5ms`, or seconds) limits the time in which the model
+        "epochs": 5}`. `starting_points` are tried right after the baselines: `[{"architecture":
+        "tabm", "learning_rate": 0.01}]`; what one leaves out is the architecture's default. Then
+        come the best settings of earlier jobs on similar data, unless `ignore_earlier_jobs`: with
+        it, a `seed` and a budget of trials the same trials come again, whatever else the server has
+        done. `max_latency` (such as `5ms`, or seconds) limits the time in which the model
         answers one example on a processor, `max_size` (such as `20MB`, or bytes) that of its files:
         trials that are measured to take more are not chosen. `progress` is called with each event.
         Waits for the end unless `detach`; then `Job.wait` does.
@@ -268,6 +276,8 @@ class Client:
         the job started and failed.
         """
         job = _wanted_job(task, target, budget, metric, options, search_space, seed)
+        job.starting_points.extend(_points(starting_points))
+        job.ignore_earlier_jobs = ignore_earlier_jobs
         if max_latency is not None:
             job.constraints.max_latency.CopyFrom(to_duration(parse_latency(max_latency)))
         if max_size is not None:
@@ -297,6 +307,8 @@ class Client:
         options: Mapping[str, object] | None = None,
         search_space: Mapping[str, object] | None = None,
         seed: int | None = None,
+        starting_points: Sequence[Mapping[str, object]] = (),
+        ignore_earlier_jobs: bool = False,
     ) -> JobPlan:
         """What `train` would do with the same arguments: which trials come first, and how many
         seconds and how much memory it would take, measured by training for a moment.
@@ -305,6 +317,8 @@ class Client:
         minute where there are many architectures. Raises InvalidArgument as `train` does.
         """
         job = _wanted_job(task, target, budget, metric, options, search_space, seed)
+        job.starting_points.extend(_points(starting_points))
+        job.ignore_earlier_jobs = ignore_earlier_jobs
         dataset = self.create_dataset(
             data, test, valid=valid, tables=tables, layout=layout, query=query
         )
@@ -369,6 +383,17 @@ def _wanted_job(
             for name, value in (search_space or {}).items()
         },
     )
+
+
+def _points(points: Sequence[Mapping[str, object]]) -> Iterator[struct_pb2.Struct]:
+    """Raises InvalidArgument for what is no list of mappings."""
+    if isinstance(points, Mapping | str):
+        raise invalid("starting_points", f"must be a list of mappings, got {points!r}")
+    for index, point in enumerate(points):
+        field = f"starting_points[{index}]"
+        if not isinstance(point, Mapping):
+            raise invalid(field, f"must be a mapping of names to values, got {point!r}")
+        yield to_struct(point, field)
 
 
 def _is_one(data: Data) -> bool:

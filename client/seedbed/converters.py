@@ -7,7 +7,14 @@ from google.protobuf.message import Message
 
 from seedbed import types as t
 from seedbed.errors import from_status
-from seedbed.job_parts import Consumption, JobPlan, PlannedArchitecture, PlannedTrial, Replay
+from seedbed.job_parts import (
+    Consumption,
+    EarlierJob,
+    JobPlan,
+    PlannedArchitecture,
+    PlannedTrial,
+    Replay,
+)
 from seedbed.space import Choices, Domain, FloatRange, IntRange
 from seedbed.v1 import (
     datasets_pb2,
@@ -262,7 +269,13 @@ def plan(message: jobs_pb2.JobPlan) -> JobPlan:
             for a in message.architectures
         ),
         first_trials=tuple(
-            PlannedTrial(p.architecture, from_struct(p.parameters), _seconds(p, "duration"))
+            PlannedTrial(
+                p.architecture,
+                from_struct(p.parameters),
+                _seconds(p, "duration"),
+                p.origin,
+                p.origin_job,
+            )
             for p in message.first_trials
         ),
     )
@@ -300,6 +313,12 @@ def job(message: jobs_pb2.Job) -> t.JobInfo:
         replay_of=message.replay_of,
         replay=replay(message.replay) if has("replay") else None,
         constraints=_constraints(message.constraints),
+        starting_points=tuple(map(from_struct, message.starting_points)),
+        ignore_earlier_jobs=message.ignore_earlier_jobs,
+        earlier_jobs=tuple(
+            EarlierJob(e.job, e.architecture, from_struct(e.parameters), e.distance)
+            for e in message.earlier_jobs
+        ),
     )
 
 
@@ -321,6 +340,8 @@ def trial(message: jobs_pb2.Trial) -> t.Trial:
         samples=message.samples,
         seconds=from_duration(message.duration),
         reason=message.reason,
+        origin=message.origin,
+        origin_job=message.origin_job,
     )
 
 

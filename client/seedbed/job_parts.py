@@ -1,4 +1,5 @@
-"""What a job has used, what came of training its model again, and what a job would do."""
+"""What a job has used, which jobs it took settings from, what came of training its model again,
+and what a job would do."""
 
 from __future__ import annotations
 
@@ -34,6 +35,17 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierJob:
+    """A job whose best settings another one tries. `distance` is how far apart their data sets are:
+    0 for the same data and target, 1 for about ten times as many items."""
+
+    job: str
+    architecture: str
+    parameters: Mapping[str, Any]
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedArchitecture:
     """An architecture with its default settings: seconds of an epoch and of a trial, None where
     they could not be measured; `problem` says why, or why it would not be tried."""
@@ -50,11 +62,14 @@ class PlannedArchitecture:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTrial:
-    """A trial that would be run, and its seconds where they could be measured."""
+    """A trial that would be run, and its seconds where they could be measured. `origin` and
+    `origin_job` are as of a `Trial`."""
 
     architecture: str
     parameters: Mapping[str, Any]
     seconds: float | None
+    origin: str = ""
+    origin_job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

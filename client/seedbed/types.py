@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from seedbed.job_parts import Consumption, Replay
+from seedbed.job_parts import Consumption, EarlierJob, Replay
 from seedbed.space import Domain
 from seedbed.values import PythonValue
 
@@ -192,7 +192,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training run. `samples` counts items passed forwards and backwards."""
+    """One training run. `samples` counts items passed forwards and backwards. `origin` is where its
+    settings came from: `baseline`, `starting_point`, `earlier_job` (then `origin_job` is the job's
+    name), `portfolio` or `sampler`."""
 
     number: int
     state: TrialState
@@ -204,6 +206,8 @@ class Trial:
     samples: int
     seconds: float
     reason: str
+    origin: str = ""
+    origin_job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +436,9 @@ class JobInfo:
     replay_of: str = ""
     replay: Replay | None = None
     constraints: Constraints = Constraints()
+    starting_points: tuple[Mapping[str, Any], ...] = ()
+    ignore_earlier_jobs: bool = False
+    earlier_jobs: tuple[EarlierJob, ...] = ()
 
     @property
     def id(self) -> str:

@@ -218,6 +218,27 @@ def test_numbers_in_options_and_space_keep_their_kind(service: Harness, dataset:
     assert [(e.epoch, e.epochs) for e in epochs] == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_starting_points_are_checked_and_come_back_as_they_were(
+    service: Harness, dataset: str
+) -> None:
+    job = wanted(dataset)
+    job.ignore_earlier_jobs = True
+    job.starting_points.add().update({"architecture": "net", "layers": 2, "bias": True})
+    job.starting_points.add().update({"architecture": "line", "learning_rate": 0.01})
+    created = service.jobs.CreateJob(create(job))
+    assert created.starting_points == job.starting_points
+    assert created.ignore_earlier_jobs
+    assert get(service, created.name).starting_points == job.starting_points
+    job.search_space["learning_rate"].choices.values.add(number_value=0.1)
+    job.starting_points.add().update({"architecture": "net", "layers": 3})
+    error = refused(service.jobs.CreateJob, create(job))
+    assert error.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert error.violations == {
+        "job.starting_points[1].learning_rate": "the job's search_space allows 0.1, got 0.01",
+        "job.starting_points[2].layers": "must be one of 1, 2, 4, got 3",
+    }
+
+
 def test_lists_are_filtered_and_paged_newest_first(service: Harness, root: Path) -> None:
     dataset = service.dataset(root / "listed.csv")
     names = [service.job(dataset).name for _ in range(3)]

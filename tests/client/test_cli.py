@@ -78,6 +78,9 @@ def test_usage_errors_exit_with_2(
         (["--set", "limit"], "error: --set: must be KEY=VALUE, got 'limit'"),
         (["--set", "a=1", "--set", "a=2"], "error: --set: a is given twice; give it once"),
         (["--search", "epochs=9..1"], "error: search_space['epochs']: the low end must not be"),
+        (["--start", "tabm"], "error: --start: must be NAME=VALUE,NAME=VALUE or JSON, got 'tabm'"),
+        (["--start", "a=1,a=2"], "error: --start: a is given twice; give it once"),
+        (["--start", '{"a": 1'], "error: --start: must be a JSON object (Expecting"),
     ],
 )
 def test_what_the_client_sees_itself_needs_no_server(

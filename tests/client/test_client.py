@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -204,6 +205,21 @@ def test_data_that_cannot_be(server: str, tmp_path: Path) -> None:
             client.create_dataset(tmp_path / "empty.csv")
         with pytest.raises(seedbed.InvalidArgument, match="data: is empty"):
             client.create_dataset([])
+
+
+@pytest.mark.parametrize(
+    ("points", "field", "says"),
+    [
+        ({"epochs": 5}, "starting_points", "must be a list of mappings, got {'epochs': 5}"),
+        (["tabm"], "starting_points[0]", "must be a mapping of names to values, got 'tabm'"),
+        ([{"epochs": {1, 2}}], "starting_points[0]", "must hold what JSON can say"),
+    ],
+)
+def test_starting_points_that_cannot_be(server: str, points: Any, field: str, says: str) -> None:
+    with seedbed.connect(server) as client, pytest.raises(seedbed.InvalidArgument) as caught:
+        client.train("tabular", "sample://wine", starting_points=points)
+    assert [violation.field for violation in caught.value.violations] == [field]
+    assert says in str(caught.value)
 
 
 def test_stops_and_cancels(server: str, server_root: Path) -> None:

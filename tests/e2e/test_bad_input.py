@@ -69,8 +69,45 @@ def train(house: House, dataset: seedbed.Dataset, task: str = "tabular", **more:
             'job.search_space["learning_rate"]',
             ["100", "0.0001"],
         ),
+        (
+            {"starting_points": [{"architecture": "tabm", "learning_rate": 100.0}]},
+            "job.starting_points[0].learning_rate",
+            ["must be a number in 0.0001..0.02, got 100"],
+        ),
+        (
+            {"starting_points": [{"architecture": "linear", "epochs": 5}]},
+            "job.starting_points[0].epochs",
+            ["linear has no such hyperparameter; it has: regularization"],
+        ),
+        (
+            {"starting_points": [{"learning_rate": 0.01}]},
+            "job.starting_points[0].architecture",
+            ["is required", "linear, lightgbm, tabm"],
+        ),
+        (
+            {
+                "starting_points": [{"architecture": "linear"}, {"architecture": "lightgbm"}],
+                # The trees of LightGBM cannot be so few, so that it drops out.
+                "search_space": {"epochs": 3},
+            },
+            "job.starting_points[1].architecture",
+            ["'lightgbm' is none of those that this job may try: linear, tabm"],
+        ),
     ],
-    ids=["task", "option", "type of option", "metric", "fitting metric", "column", "name", "range"],
+    ids=[
+        "task",
+        "option",
+        "type of option",
+        "metric",
+        "fitting metric",
+        "column",
+        "name",
+        "range",
+        "start outside",
+        "start with another's",
+        "start of nothing",
+        "start that dropped out",
+    ],
 )
 def test_unknown_words_are_answered_with_the_known_ones(
     house: House,

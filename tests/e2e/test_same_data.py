@@ -78,7 +78,15 @@ def places(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 def trained(client: seedbed.Client, data: str, query: str = "") -> tuple[object, ...]:
     """What tells one model from another."""
-    job = client.train("tabular", data, target="kind", query=query, budget="3trials", seed=3)
+    job = client.train(
+        "tabular",
+        data,
+        target="kind",
+        query=query,
+        budget="3trials",
+        seed=3,
+        ignore_earlier_jobs=True,
+    )
     assert job.test_score is not None
     board = [(t.architecture, dict(t.parameters), t.validation_score) for t in job.trials()]
     return board, job.test_score.value

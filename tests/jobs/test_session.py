@@ -13,6 +13,7 @@ from seedbed_server.jobs.session import JobSession, LeaseLost
 from seedbed_server.jobs.values import (
     BestChanged,
     Consumption,
+    EarlierJob,
     EpochFinished,
     Finding,
     InputField,
@@ -169,11 +170,23 @@ def test_a_finished_trial_forgives_earlier_deaths(bench: Bench) -> None:
     assert session.job().deaths == 0
 
 
+def test_earlier_jobs_are_kept_and_told_where_there_are_any(bench: Bench) -> None:
+    assert bench.session.job().earlier_jobs is None
+    bench.session.set_earlier_jobs([])
+    assert bench.session.job().earlier_jobs == ()
+    assert bench.bodies() == []
+    earlier = EarlierJob("job0", "line", {"epochs": 3}, 0.25)
+    bench.session.set_earlier_jobs([earlier])
+    assert bench.session.job().earlier_jobs == (earlier,)
+    assert bench.bodies() == [Log("INFO", "the best settings of earlier jobs are tried too: job0")]
+
+
 SCORE = Score("accuracy", 0.5, 10)
 WRITES: tuple[Callable[[JobSession], None], ...] = (
     lambda s: s.set_state(JobState.SEARCHING),
     lambda s: s.set_progress(Progress()),
     lambda s: s.set_findings([]),
+    lambda s: s.set_earlier_jobs([]),
     lambda s: s.start_trial(Trial(0, "line", {})),
     lambda s: s.report_epochs([EpochFinished(0, 1, 1, 0.5, 1)]),
     lambda s: s.finish_trial(Trial(0, "line", {}, TrialState.COMPLETE), samples_total=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -99,6 +100,9 @@ def show(session: Session, name: str) -> None:
             ("seed", info.seed),
             ("options", parameters_text(info.options)),
             ("search space", "; ".join(f"{k}={v}" for k, v in info.search_space.items())),
+            *(("starting point", _settings(point)) for point in info.starting_points),
+            *(("earlier job", _earlier(job)) for job in info.earlier_jobs),
+            ("earlier jobs", "ignored" if info.ignore_earlier_jobs else ""),
             ("constraints", _constraints(info.constraints)),
             ("validation", score_line(info.validation_score) if info.validation_score else ""),
             ("test", score_line(info.test_score) if info.test_score else ""),
@@ -113,6 +117,15 @@ def show(session: Session, name: str) -> None:
     if trials:
         say()
         leaderboard(trials, info.validation_score.metric if info.validation_score else "")
+
+
+def _settings(parameters: Mapping[str, Any], architecture: str = "") -> str:
+    return f"{architecture or parameters['architecture']} {parameters_text(parameters)}"
+
+
+def _earlier(job: seedbed.EarlierJob) -> str:
+    settings = _settings(job.parameters, job.architecture)
+    return f"{short(job.job)} (distance {job.distance:.2f}): {settings}"
 
 
 def _constraints(constraints: seedbed.Constraints) -> str:

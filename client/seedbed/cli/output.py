@@ -193,11 +193,12 @@ def leaderboard(trials: Sequence[seedbed.Trial], metric: str) -> None:
         if rank <= _SHOWN_TRIALS or trial.architecture not in seen:
             seen.add(trial.architecture)
             score = Text(number(trial.validation_score), style="bold" if rank == 1 else "")
-            rows.append([rank, _architecture(trial), score, *_effort(trial)])
+            rows.append([rank, _architecture(trial), score, origin_text(trial), *_effort(trial)])
     columns: list[str | tuple[str, str]] = [
         ("rank", "right"),
         "architecture",
         (f"validation\n{metric}".strip(), "right"),
+        "from",
         ("epochs", "right"),
         ("seconds", "right"),
         ("parameters", "rest"),
@@ -210,6 +211,13 @@ def leaderboard(trials: Sequence[seedbed.Trial], metric: str) -> None:
         say(f"trial {trial.number} ({trial.architecture}) failed: {trial.reason or 'no reason'}")
     if len(failed) > _SHOWN_FAILED:
         say(f"… and {len(failed) - _SHOWN_FAILED} more failed")
+
+
+def origin_text(trial: seedbed.Trial | seedbed.PlannedTrial) -> str:
+    """Where a trial's settings came from: an earlier job's id, or a word."""
+    if trial.origin == "starting_point":
+        return "start"
+    return short(trial.origin_job) or trial.origin
 
 
 def _architecture(trial: seedbed.Trial) -> Text:

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 import seedbed
-from seedbed.cli.output import pairs, parameters_text, say, say_json, size, table
+from seedbed.cli.output import origin_text, pairs, parameters_text, say, say_json, size, table
 from seedbed.cli.search_options import search_options
 from seedbed.cli.session import Session, connection_options, json_option, pass_session
 
@@ -61,9 +61,21 @@ def plan(session: Session, wanted: dict[str, Any]) -> None:
     if found.first_trials:
         say()
         table(
-            [("trial", "right"), "architecture", ("seconds", "right"), ("parameters", "rest")],
             [
-                [number, trial.architecture, _seconds(trial.seconds), _settings(trial)]
+                ("trial", "right"),
+                "architecture",
+                ("seconds", "right"),
+                "from",
+                ("parameters", "rest"),
+            ],
+            [
+                [
+                    number,
+                    trial.architecture,
+                    _seconds(trial.seconds),
+                    origin_text(trial),
+                    _settings(trial),
+                ]
                 for number, trial in enumerate(found.first_trials[:SHOWN_TRIALS])
             ],
         )

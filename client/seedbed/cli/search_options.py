@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 import seedbed
 from seedbed.cli.data_options import data_options, pairs_of
+from seedbed.errors import invalid
+from seedbed.space import parse_scalar
 
 
 def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """From `--task` and `--data` to `--seed`, which the command gets as `wanted`: the keyword
-    arguments of `Client.train` and `Client.plan` that say the same."""
+    """From `--task` and `--data` to `--ignore-earlier`, which the command gets as `wanted`: the
+    keyword arguments of `Client.train` and `Client.plan` that say the same."""
 
     @functools.wraps(function)
     def command(
@@ -29,6 +31,8 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         settings: tuple[str, ...],
         search: tuple[str, ...],
         seed: int | None,
+        start: tuple[str, ...],
+        ignore_earlier: bool,
         **others: Any,
     ) -> Any:
         options = {key: _setting(value) for key, value in pairs_of(settings, "--set", "KEY=VALUE")}
@@ -43,6 +47,8 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "options": options,
             "search_space": {n: seedbed.parse_domain(text, n) for n, text in space.items()},
             "seed": seed,
+            "starting_points": [_starting_point(text) for text in start],
+            "ignore_earlier_jobs": ignore_earlier,
         }
         return function(*args, wanted=wanted, **others)
 
@@ -85,6 +91,19 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--seed", type=click.IntRange(0, 2**53), help="Starting point of all randomness."
             ),
+            click.option(
+                "--start",
+                multiple=True,
+                metavar="SETTINGS",
+                help="Settings to try first: architecture=tabm,learning_rate=0.01, or a JSON "
+                "object; what is left out is the architecture's default. May be given several "
+                "times.",
+            ),
+            click.option(
+                "--ignore-earlier",
+                is_flag=True,
+                help="Do not try the best settings of earlier jobs on similar data.",
+            ),
         )
     ):
         command = option(command)
@@ -97,3 +116,14 @@ def _setting(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _starting_point(text: str) -> Mapping[str, object]:
+    """`NAME=VALUE` with commas between them, or a JSON object. Raises InvalidArgument."""
+    if not text.lstrip().startswith("{"):
+        pairs = pairs_of(tuple(text.split(",")), "--start", "NAME=VALUE,NAME=VALUE or JSON")
+        return {name: parse_scalar(value) for name, value in pairs}
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise invalid("--start", f"must be a JSON object ({error}), got {text!r}") from error

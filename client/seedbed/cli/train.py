@@ -138,6 +138,7 @@ def summary(
         "trials": len(trials) or info.trials,
         "seconds": None if info.seconds is None else round(info.seconds, 3),
         "stop_reason": info.stop_reason or None,
+        "earlier_jobs": [short(earlier.job) for earlier in info.earlier_jobs],
     }
     if client is not None and info.model:
         scores = client.model(info.model).info.test_scores

@@ -135,6 +135,8 @@ class Job(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     SEARCH_SPACE_FIELD_NUMBER: _builtins.int
     CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    STARTING_POINTS_FIELD_NUMBER: _builtins.int
+    IGNORE_EARLIER_JOBS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
@@ -151,6 +153,7 @@ class Job(_message.Message):
     FINDINGS_FIELD_NUMBER: _builtins.int
     REPLAY_OF_FIELD_NUMBER: _builtins.int
     REPLAY_FIELD_NUMBER: _builtins.int
+    EARLIER_JOBS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/jobs/{job}`."""
     display_name: _builtins.str
@@ -166,7 +169,12 @@ class Job(_message.Message):
     seed: _builtins.int
     """Starting point of everything random, 0 to 2^53; unset means 0. With a
     budget of trials or samples the same seed on the same machine gives the
-    same trials and the same scores.
+    same trials and the same scores, given the same `earlier_jobs` or
+    `ignore_earlier_jobs`.
+    """
+    ignore_earlier_jobs: _builtins.bool
+    """Otherwise the best settings of up to three earlier jobs of the same project
+    on the most similar data are tried after the starting points.
     """
     state: Global___Job.State.ValueType
     """The rest is set by the server."""
@@ -203,6 +211,14 @@ class Job(_message.Message):
         """
 
     @_builtins.property
+    def starting_points(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+        """Settings to try right after the baselines, in this order; at most 100. Each
+        holds hyperparameters by name; `architecture` is required where the search
+        space has several. What is left out is taken from the architecture's
+        default. All must lie inside `search_space`.
+        """
+
+    @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Why the job failed and what to do about it."""
 
@@ -236,6 +252,12 @@ class Job(_message.Message):
     def replay(self) -> Global___Replay:
         """Set with `replay_of`."""
 
+    @_builtins.property
+    def earlier_jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierJob]:
+        """The jobs whose best settings are tried, the most similar data first. Decided
+        once, when the search first starts.
+        """
+
     def __init__(
         self,
         *,
@@ -250,6 +272,8 @@ class Job(_message.Message):
         seed: _builtins.int | None = ...,
         search_space: _abc.Mapping[_builtins.str, _tasks_pb2.Domain] | None = ...,
         constraints: Global___Constraints | None = ...,
+        starting_points: _abc.Iterable[_struct_pb2.Struct] | None = ...,
+        ignore_earlier_jobs: _builtins.bool = ...,
         state: Global___Job.State.ValueType = ...,
         error: _status_pb2.Status | None = ...,
         stop_reason: Global___Job.StopReason.ValueType = ...,
@@ -266,10 +290,11 @@ class Job(_message.Message):
         findings: _abc.Iterable[_datasets_pb2.Finding] | None = ...,
         replay_of: _builtins.str = ...,
         replay: Global___Replay | None = ...,
+        earlier_jobs: _abc.Iterable[Global___EarlierJob] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "progress", b"progress", "replay", b"replay", "seed", b"seed", "start_time", b"start_time", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "findings", b"findings", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "replay", b"replay", "replay_of", b"replay_of", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "earlier_jobs", b"earlier_jobs", "end_time", b"end_time", "error", b"error", "findings", b"findings", "ignore_earlier_jobs", b"ignore_earlier_jobs", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "replay", b"replay", "replay_of", b"replay_of", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "starting_points", b"starting_points", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -361,6 +386,43 @@ class Constraints(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_size_bytes) -> _WhichOneofReturnType__max_size_bytes | None: ...
 
 Global___Constraints: _TypeAlias = Constraints  # noqa: Y015
+
+@_typing.final
+class EarlierJob(_message.Message):
+    """A job whose best settings are tried by another job on similar data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """`projects/{project}/jobs/{job}`; it may have been deleted since."""
+    architecture: _builtins.str
+    distance: _builtins.float
+    """How far apart the data sets are: 0 for the same data and target; 1 is about
+    ten times as many items, or ten times as many classes.
+    """
+    @_builtins.property
+    def parameters(self) -> _struct_pb2.Struct:
+        """Moved into the search space where they were outside."""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        architecture: _builtins.str = ...,
+        parameters: _struct_pb2.Struct | None = ...,
+        distance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "distance", b"distance", "job", b"job", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlierJob: _TypeAlias = EarlierJob  # noqa: Y015
 
 @_typing.final
 class Consumption(_message.Message):
@@ -591,7 +653,13 @@ class PlannedTrial(_message.Message):
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ORIGIN_JOB_FIELD_NUMBER: _builtins.int
     architecture: _builtins.str
+    origin: _builtins.str
+    """As `Trial.origin`."""
+    origin_job: _builtins.str
+    """As `Trial.origin_job`."""
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -604,10 +672,12 @@ class PlannedTrial(_message.Message):
         architecture: _builtins.str = ...,
         parameters: _struct_pb2.Struct | None = ...,
         duration: _duration_pb2.Duration | None = ...,
+        origin: _builtins.str = ...,
+        origin_job: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "duration", b"duration", "parameters", b"parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "duration", b"duration", "origin", b"origin", "origin_job", b"origin_job", "parameters", b"parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -687,6 +757,8 @@ class Trial(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ORIGIN_JOB_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/jobs/{job}/trials/{trial}`; trials count from 0."""
     number: _builtins.int
@@ -703,6 +775,14 @@ class Trial(_message.Message):
     """Training items passed forwards and backwards."""
     reason: _builtins.str
     """Why it failed or was pruned."""
+    origin: _builtins.str
+    """Where the settings came from: `baseline`, `starting_point`, `earlier_job`,
+    `portfolio` (the architecture's known good settings) or `sampler`.
+    """
+    origin_job: _builtins.str
+    """With `earlier_job`, `projects/{project}/jobs/{job}`; it may have been
+    deleted since.
+    """
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
         """Hyperparameters by name."""
@@ -731,10 +811,12 @@ class Trial(_message.Message):
         reason: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        origin: _builtins.str = ...,
+        origin_job: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_validation_score", b"_validation_score", "duration", b"duration", "end_time", b"end_time", "parameters", b"parameters", "start_time", b"start_time", "validation_score", b"validation_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_validation_score", b"_validation_score", "architecture", b"architecture", "baseline", b"baseline", "duration", b"duration", "end_time", b"end_time", "epochs", b"epochs", "name", b"name", "number", b"number", "parameters", b"parameters", "reason", b"reason", "samples", b"samples", "start_time", b"start_time", "state", b"state", "validation_score", b"validation_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_validation_score", b"_validation_score", "architecture", b"architecture", "baseline", b"baseline", "duration", b"duration", "end_time", b"end_time", "epochs", b"epochs", "name", b"name", "number", b"number", "origin", b"origin", "origin_job", b"origin_job", "parameters", b"parameters", "reason", b"reason", "samples", b"samples", "start_time", b"start_time", "state", b"state", "validation_score", b"validation_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__validation_score: _TypeAlias = _typing.Literal["validation_score"]  # noqa: Y015
     _WhichOneofArgType__validation_score: _TypeAlias = _typing.Literal["_validation_score", b"_validation_score"]  # noqa: Y015

@@ -191,7 +191,23 @@ def job_to_message(job: values.Job) -> jobs_pb2.Job:
         findings=[finding_to_message(f) for f in job.findings],
         replay_of=names.job(job.project, job.replay_of) if job.replay_of else "",
         replay=_replay(job),
+        starting_points=map(struct, job.starting_points),
+        ignore_earlier_jobs=job.ignore_earlier_jobs,
+        earlier_jobs=[
+            jobs_pb2.EarlierJob(
+                job=names.job(job.project, earlier.job),
+                architecture=earlier.architecture,
+                parameters=struct(earlier.parameters),
+                distance=earlier.distance,
+            )
+            for earlier in job.earlier_jobs or ()
+        ],
     )
+
+
+def origin_job(project: str, job_id: str) -> str:
+    """The name of the job whose settings are tried; empty where they are not of one."""
+    return names.job(project, job_id) if job_id else ""
 
 
 def trial_to_message(job: values.Job, trial: values.Trial) -> jobs_pb2.Trial:
@@ -209,6 +225,8 @@ def trial_to_message(job: values.Job, trial: values.Trial) -> jobs_pb2.Trial:
         reason=trial.reason,
         start_time=timestamp(trial.start_time),
         end_time=timestamp(trial.end_time),
+        origin=trial.origin,
+        origin_job=origin_job(job.project, trial.origin_job),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from seedbed_server.data import references
 from seedbed_server.jobs import validation
 from seedbed_server.jobs.sources import payload_of, sources_of
 from seedbed_server.jobs.space_check import check_space
+from seedbed_server.jobs.starting_points import check_points, domains_of
 from seedbed_server.jobs.values import Job, Replay
 from seedbed_server.store import Dataset, Store
 from seedbed_server.store.values import new_id, now
@@ -30,6 +31,7 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
     """
     wanted = request.job
     violations: list[FieldViolation] = []
+    points: list[Mapping[str, Any]]
     task = await _task(rooms, wanted.task, violations)
     dataset = await _dataset(rooms, wanted.dataset, project, violations)
     budget = requests.budget_from_message(wanted.budget)
@@ -40,12 +42,16 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
     options = requests.struct_to_dict(wanted.options)
     space, unset = requests.search_space(wanted)
     violations += unset
+    points = [requests.struct_to_dict(point) for point in wanted.starting_points]
     if task is not None:
         violations += validation.check_metric(wanted.metric, task)
         violations += validation.check_options(options, task)
         checked = check_space(space, task)
         violations += checked.violations
         space = checked.space
+        given = check_points(points, domains_of(task, space), space)
+        violations += given.violations
+        points = given.points
     job_id = request.job_id
     if job_id:
         _collect(violations, lambda: names.check_id(job_id, "job_id"))
@@ -66,6 +72,8 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
         constraints=constraints,
         seed=wanted.seed,
         search_space=space,
+        starting_points=tuple(points),
+        ignore_earlier_jobs=wanted.ignore_earlier_jobs,
         dataset_fingerprint=dataset.fingerprint,
         create_time=time,
         update_time=time,
@@ -163,6 +171,7 @@ async def _settled(rooms: Rooms, job: Job, dataset: Dataset) -> Job:
                 "options": dict(job.options),
                 "metric": job.metric,
                 "search_space": {k: domain_to_dict(d) for k, d in job.search_space.items()},
+                "starting_points": [dict(point) for point in job.starting_points],
                 **payload_of(sources, dataset.layout),
                 "policy": rooms.policy.to_dict(),
             },

@@ -24,6 +24,7 @@ async def plan_of(rooms: Rooms, wanted: jobs_pb2.Job, project: str) -> jobs_pb2.
     job = await wanted_job(rooms, jobs_pb2.CreateJobRequest(job=wanted), project)
     dataset = await asyncio.to_thread(rooms.store.datasets.get, job.dataset)
     sources = await asyncio.to_thread(sources_of, dataset, rooms.store, rooms.files)
+    winners = await asyncio.to_thread(rooms.store.winners.of, project, job.task)
     slot = rooms.dispatcher.slots[0]
     found = await rooms.calls.call(
         "plan_job",
@@ -31,6 +32,7 @@ async def plan_of(rooms: Rooms, wanted: jobs_pb2.Job, project: str) -> jobs_pb2.
             "job": _fields(job),
             "dataset": asdict(dataset),
             "sources": payload_of(sources)["sources"],
+            "winners": [] if job.ignore_earlier_jobs else [asdict(winner) for winner in winners],
             "policy": rooms.policy.to_dict(),
             "prepared": str(rooms.files.prepared),
             "device": slot.device,
@@ -44,6 +46,8 @@ async def plan_of(rooms: Rooms, wanted: jobs_pb2.Job, project: str) -> jobs_pb2.
 def _fields(job: Job) -> dict[str, Any]:
     """What of a job says how it goes."""
     return {
+        "project": job.project,
+        "dataset_fingerprint": job.dataset_fingerprint,
         "task": job.task,
         "target": job.target,
         "options": dict(job.options),
@@ -51,6 +55,8 @@ def _fields(job: Job) -> dict[str, Any]:
         "budget": asdict(job.budget),
         "seed": job.seed,
         "search_space": {key: domain_to_dict(domain) for key, domain in job.search_space.items()},
+        "starting_points": [dict(point) for point in job.starting_points],
+        "ignore_earlier_jobs": job.ignore_earlier_jobs,
     }
 
 
@@ -82,6 +88,8 @@ def _to_message(job: Job, plan: Mapping[str, Any]) -> jobs_pb2.JobPlan:
                 architecture=trial["architecture"],
                 parameters=convert.struct(trial["parameters"]),
                 duration=convert.duration(trial["seconds"]),
+                origin=trial["origin"],
+                origin_job=convert.origin_job(job.project, trial["origin_job"]),
             )
             for trial in plan["first_trials"]
         ],

@@ -9,6 +9,7 @@ from seedbed_sdk.errors import NotFound, SeedbedError
 from seedbed_server.errors import LeaseLost
 from seedbed_server.jobs.values import (
     BestChanged,
+    EarlierJob,
     EpochFinished,
     Finding,
     Job,
@@ -22,6 +23,7 @@ from seedbed_server.jobs.values import (
     TrialFinished,
     TrialStarted,
     TrialState,
+    Winner,
 )
 from seedbed_server.store import Dataset, Store
 
@@ -70,6 +72,21 @@ class JobSession:
             return self._store.models.get(model) if model else None
         except NotFound:
             return None
+
+    def winners(self) -> list[Winner]:
+        """What earlier searches of the same project and task found."""
+        job = self.job()
+        return self._store.winners.of(job.project, job.task)
+
+    def set_earlier_jobs(self, earlier: Sequence[EarlierJob]) -> None:
+        """Says whose best settings are tried; for good, so that the search is the same when it is
+        gone on with."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            writer.change(earlier_jobs=tuple(earlier))
+            if earlier:
+                named = ", ".join(job.job for job in earlier)
+                writer.log("INFO", f"the best settings of earlier jobs are tried too: {named}")
+        self._notify()
 
     def set_state(self, state: JobState) -> None:
         """Moves to PREPARING, SEARCHING or FINISHING; the state it is in already is no event."""
@@ -158,11 +175,19 @@ class JobSession:
         self._notify()
 
     def succeed(
-        self, model: Model, stop_reason: StopReason, validation: Score, test: Score | None
+        self,
+        model: Model,
+        stop_reason: StopReason,
+        validation: Score,
+        test: Score | None,
+        winner: Winner | None = None,
     ) -> None:
-        """Publishes the model, whose folder is in place, and ends the job."""
+        """Publishes the model, whose folder is in place, and ends the job. `winner` is for later
+        jobs on similar data."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
             self._store.models.add(writer, model)
+            if winner is not None:
+                self._store.winners.put(writer, winner)
             writer.set_state(
                 JobState.SUCCEEDED,
                 stop_reason=stop_reason,

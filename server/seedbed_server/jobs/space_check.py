@@ -90,10 +90,10 @@ def _fit(domain: Domain, own: Sequence[Domain]) -> tuple[Domain, str]:
 
 def _inside(domain: Domain, own: Domain) -> Domain | None:
     if isinstance(domain, Choices):
-        values = [_as_own(value, own) for value in domain.values]
-        if any(value is _NOT_INSIDE for value in values):
+        values = [as_own(value, own) for value in domain.values]
+        if any(value is NOT_INSIDE for value in values):
             return None
-        return Choices(tuple(v for v in values if not isinstance(v, _NotInside)))
+        return Choices(tuple(v for v in values if not isinstance(v, NotInside)))
     if isinstance(own, Choices) or domain.low not in own or domain.high not in own:
         return None
     if isinstance(own, IntRange):
@@ -101,20 +101,21 @@ def _inside(domain: Domain, own: Domain) -> Domain | None:
     return FloatRange(float(domain.low), float(domain.high), domain.log)
 
 
-class _NotInside:
-    pass
+class NotInside:
+    """What takes the place of a value that is none of a domain's."""
 
 
-_NOT_INSIDE = _NotInside()
+NOT_INSIDE = NotInside()
 
 
-def _as_own(value: Scalar, own: Domain) -> Scalar | _NotInside:
+def as_own(value: Scalar, own: Domain) -> Scalar | NotInside:
+    """The value with the type that the domain has, or NOT_INSIDE."""
     if isinstance(own, Choices):
         # True equals 1, so the types count, except that every number came as a double.
         for mine in own.values:
             if mine == value and isinstance(mine, bool) == isinstance(value, bool):
                 return mine
-        return _NOT_INSIDE
+        return NOT_INSIDE
     if value not in own or isinstance(value, bool | str) or value is None:
-        return _NOT_INSIDE
+        return NOT_INSIDE
     return int(value) if isinstance(own, IntRange) else float(value)

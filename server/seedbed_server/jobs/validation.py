@@ -106,11 +106,12 @@ def check_options(options: Mapping[str, Any], task: TaskInfo) -> Iterator[FieldV
         else:
             path = ".".join(str(part) for part in error.absolute_path)
             yield FieldViolation(
-                f"job.options.{path}", f"got {_shown(error.instance)}; {_what_would_do(error)}"
+                f"job.options.{path}", f"got {shown(error.instance)}; {_what_would_do(error)}"
             )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value for a sentence, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -54,6 +54,16 @@ class TrialState(StrEnum):
     FAILED = "FAILED"
 
 
+class Origin(StrEnum):
+    """Where a trial's settings came from."""
+
+    BASELINE = "baseline"
+    STARTING_POINT = "starting_point"
+    EARLIER_JOB = "earlier_job"
+    PORTFOLIO = "portfolio"
+    SAMPLER = "sampler"
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Limits of a search; None means no such limit. The first one reached ends it."""
@@ -143,12 +153,42 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierJob:
+    """A job whose best settings another job tries. `distance` is how far apart their data sets are,
+    as `search.similarity` measures it."""
+
+    job: str
+    architecture: str
+    parameters: Mapping[str, Any]
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The best settings of a search that succeeded, for later searches on similar data. `features`
+    describe its data as `search.similarity` does; `score` is that on the validation split."""
+
+    job: str
+    project: str
+    task: str
+    target: str
+    target_type: str
+    metric: str
+    architecture: str
+    parameters: Mapping[str, Any]
+    score: float
+    features: Mapping[str, float]
+    dataset_fingerprint: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A search. `error` is `SeedbedError.to_dict()`; `attempt` is the lease's fencing token.
 
     `deaths` counts the worker processes that died in a row without a trial ended in between.
     `state_time` is when it went into its state. A job with `replay_of` is no search: it trains that
-    job's model again.
+    job's model again. `earlier_jobs` is None until its search has started.
     """
 
     id: str
@@ -184,12 +224,16 @@ class Job:
     replay_of: str = ""
     replay: Replay | None = None
     constraints: Constraints = Constraints()
+    starting_points: tuple[Mapping[str, Any], ...] = ()
+    ignore_earlier_jobs: bool = False
+    earlier_jobs: tuple[EarlierJob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One training run. `samples` counts items passed forwards and backwards; `recipe` is what
-    `search.recipes` needs to run it again."""
+    `search.recipes` needs to run it again. `origin` is an Origin, or empty where an earlier version
+    ran it; `origin_job` is the id of an EARLIER_JOB."""
 
     number: int
     architecture: str
@@ -205,6 +249,8 @@ class Trial:
     start_time: datetime | None = None
     end_time: datetime | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
+    origin_job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from seedbed_sdk.space import Domain, domain_from_dict
 from seedbed_sdk.task import Task, TaskOptions
 from seedbed_sdk.trainer import Hardware
 from seedbed_server.data import reading, references
+from seedbed_server.jobs.starting_points import check_points
 from seedbed_server.search.space import SearchSpace, narrow
 
 
@@ -81,7 +82,8 @@ def make_plan(
 
 def check_job(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Settles what a job leaves open. Takes `task`, `target`, `options`, `metric`, `search_space`,
-    `sources` and `policy`; returns `metric` and `target`. Raises as `make_plan` does."""
+    `starting_points`, `sources` and `policy`; returns `metric` and `target`. Raises as `make_plan`
+    does, and for starting points outside what fits the data."""
     registry = load()
     policy = references.Policy.from_dict(payload["policy"], registry.readers)
     sources = [references.DataSource(**source) for source in payload["sources"]]
@@ -97,6 +99,10 @@ def check_job(payload: Mapping[str, Any]) -> dict[str, Any]:
         search_space={k: domain_from_dict(d) for k, d in payload["search_space"].items()},
         hardware=Hardware(),
     )
+    # The architectures that fit the data are known only now.
+    checked = check_points(payload["starting_points"], plan.space.domains, {})
+    if checked.violations:
+        raise InvalidArgument.of(checked.violations, reason="IMPOSSIBLE_STARTING_POINT")
     return {"metric": plan.metric.name, "target": plan.block.target.column}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from seedbed_server.jobs.session import JobSession
 from seedbed_server.jobs.sources import sources_of
 from seedbed_server.jobs.values import (
     INTERRUPTED,
+    EarlierJob,
     Finding,
     Job,
     JobState,
@@ -27,11 +28,13 @@ from seedbed_server.search.attempts import CUT_SHORT
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
 from seedbed_server.search.costs import Meter, raw_example
+from seedbed_server.search.earlier import similar_jobs
 from seedbed_server.search.examining import examine_once
 from seedbed_server.search.finishing import Finishing, end_without_model, finish
 from seedbed_server.search.loop import Search
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.replaying import replay_job, restore
+from seedbed_server.search.similarity import describe
 from seedbed_server.store import Dataset as DatasetRow
 from seedbed_server.store import Files, PreparedStore, Store
 
@@ -75,6 +78,9 @@ def run_job(assignment: Assignment, control: Control) -> None:
     )
     findings = [*_findings(plan, prepared), *examined]
     session.set_findings(findings)
+    features = describe(plan.block, prepared)
+    if job.replay is None and job.earlier_jobs is None:
+        job = _with_earlier_jobs(session, job, plan, features)
     spending = Spending(job.budget, started, test_items=len(prepared.test))
     files.take_back(job.id)
     search = Search(
@@ -93,22 +99,29 @@ def run_job(assignment: Assignment, control: Control) -> None:
     if job.replay is not None:
         replay_job(search, job.replay, session.replayed_trials())
     else:
-        _search(search, plan, prepared, findings, files, registry)
+        _search(search, Finishing(plan, prepared, findings, files, registry, features))
     prepared_store.close()
     store.close()
 
 
-def _search(
-    search: Search,
-    plan: Plan,
-    prepared: PreparedData,
-    findings: Sequence[Finding],
-    files: Files,
-    registry: Registry,
-) -> None:
+def _with_earlier_jobs(
+    session: JobSession, job: Job, plan: Plan, features: Mapping[str, float]
+) -> Job:
+    """The job with the earlier jobs whose best settings it tries, which stay the same from then on,
+    also where others end before it is gone on with."""
+    found: tuple[EarlierJob, ...] = ()
+    # One that an earlier version began goes on as it was begun.
+    if not session.trials():
+        target_type = plan.block.target.type
+        found = similar_jobs(session.winners(), job, target_type, features, plan.space, plan.metric)
+    session.set_earlier_jobs(found)
+    return replace(job, earlier_jobs=found)
+
+
+def _search(search: Search, means: Finishing) -> None:
     """Searches until the budget is used, and ends the job. Where a job was extended and nothing
     better was found, its model stays, and the test split is not looked at again."""
-    session = search.session
+    session, findings, files = search.session, means.findings, means.files
     earlier = session.trials()
     published = session.model()
     session.set_state(JobState.SEARCHING)
@@ -127,7 +140,7 @@ def _search(
         end_without_model(search, stop_reason)
     else:
         session.set_state(JobState.FINISHING)
-        finish(search, Finishing(plan, prepared, findings, files, registry), stop_reason)
+        finish(search, means, stop_reason)
 
 
 def _to_try_again(earlier: Sequence[Trial], spending: Spending) -> list[Trial]:

@@ -26,6 +26,7 @@ from seedbed_server.jobs.values import (
     Model,
     Score,
     StopReason,
+    Winner,
 )
 from seedbed_server.search import scoring
 from seedbed_server.search.budget import FINISHING_SECONDS, SCORING_MARGIN
@@ -44,13 +45,15 @@ SIZE_MARGIN = 512
 
 @dataclass(frozen=True)
 class Finishing:
-    """What it takes beside the search itself. `findings` are those of the data."""
+    """What it takes beside the search itself. `findings` are those of the data, `features` what it
+    is like, as `search.similarity` describes it."""
 
     plan: Plan
     prepared: PreparedData
     findings: Sequence[Finding]
     files: Files
     registry: Registry
+    features: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,8 @@ def finish(search: Search, means: Finishing, stop_reason: StopReason) -> None:
     # In case the job is extended: what is published may be trained on the validation items too.
     means.files.put_by(job.id, search.pool.entries())
     try:
-        search.session.succeed(model, stop_reason, validation, test)
+        winner = _winner(search, means, chosen)
+        search.session.succeed(model, stop_reason, validation, test, winner)
     except BaseException:
         means.files.delete_model(name)
         raise
@@ -305,6 +309,29 @@ def _write(folder: Path, search: Search, chosen: _Chosen, about: Mapping[str, An
         seed=members[0].seed,
         about=about,
         members=members if len(members) > 1 else (),
+    )
+
+
+def _winner(search: Search, means: Finishing, chosen: _Chosen) -> Winner:
+    """The settings with the best validation score, also where a simpler model was published since
+    the difference may be chance: a baseline is tried by every job anyway."""
+    job, best = search.job, chosen.parts[0].candidate
+    for candidate in search.pool.all():
+        if search.metric.better(candidate.score, best.score):
+            best = candidate
+    return Winner(
+        job=job.id,
+        project=job.project,
+        task=job.task,
+        target=job.target,
+        target_type=search.block.target.type,
+        metric=search.metric.name,
+        architecture=best.trial.architecture,
+        parameters=best.trial.parameters,
+        score=best.score,
+        features=means.features,
+        dataset_fingerprint=job.dataset_fingerprint,
+        create_time=datetime.now(UTC),
     )
 
 

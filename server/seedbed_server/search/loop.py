@@ -39,6 +39,7 @@ from seedbed_server.search.candidates import (
 )
 from seedbed_server.search.costs import Meter, seconds_for_an_item
 from seedbed_server.search.ensembling import select
+from seedbed_server.search.first_trials import first_trials_of
 from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.recipes import company_of
 from seedbed_server.search.run import TrialRun
@@ -113,7 +114,8 @@ class Search:
 
         Raises SeedbedError where one trial after the other fails.
         """
-        study = Study(self.space, self.metric, self.job.seed, earlier)
+        first = first_trials_of(self.space, self.job)
+        study = Study(self.space, self.metric, self.job.seed, earlier, first)
         paused = PausedTrials(self.folder, study.rungs)
         paused.restore(earlier)
         self._company.restore(earlier)
@@ -214,6 +216,8 @@ class Search:
             parameters=proposal.parameters,
             baseline=architecture.baseline,
             start_time=datetime.now(UTC),
+            origin=proposal.origin,
+            origin_job=proposal.origin_job,
         )
         return self._attempt(study, proposal, trial, may_pause=not architecture.baseline)
 

@@ -18,14 +18,17 @@ from seedbed_sdk.space import domain_from_dict
 from seedbed_sdk.trainer import Data, Hardware
 from seedbed_server.data import reading, references
 from seedbed_server.executors.processes import limit_threads
-from seedbed_server.jobs.values import Budget, Job
+from seedbed_server.jobs.values import Budget, Job, Winner
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
+from seedbed_server.search.earlier import similar_jobs
 from seedbed_server.search.examining import examine_once
+from seedbed_server.search.first_trials import first_trials_of
 from seedbed_server.search.loop import trial_seed
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.probing import FEW_ITEMS, NOT_IN_TIME, TrialCost, probe, probe_on_parts
-from seedbed_server.search.study import Proposal, Study
+from seedbed_server.search.similarity import describe
+from seedbed_server.search.study import STARTUP_TRIALS, Proposal, Study
 from seedbed_server.store import Dataset, PreparedStore
 
 ALL_SECONDS = 20.0
@@ -38,13 +41,11 @@ BEFORE_FIRST_EPOCH_SECONDS = 4.0
 START_SECONDS = 0.15
 ROWS_SECONDS = 0.02
 BUNDLE_SECONDS = 0.05
-# As many after the portfolio are drawn at random; later ones depend on how the trials go.
-AFTER_PORTFOLIO = 5
 
 
 def plan_job(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Takes `job`, `dataset`, `sources`, `policy`, `prepared` (a folder), `device` and `threads`;
-    returns what the message JobPlan says, seconds as numbers. The prepared data is kept.
+    """Takes `job`, `dataset`, `sources`, `winners`, `policy`, `prepared` (a folder), `device` and
+    `threads`; returns what the message JobPlan says, seconds as numbers. The prepared data is kept.
 
     Raises as `make_plan` and `resolve_unchanged` do.
     """
@@ -77,6 +78,10 @@ def plan_job(payload: Mapping[str, Any]) -> dict[str, Any]:
     plan.block.items = items
     began = time.monotonic()
     prepared = prepare(plan, job, row, sources, registry, store, policy.memory_limit_bytes)
+    winners = [Winner(**winner) for winner in payload["winners"]]
+    features, target_type = describe(plan.block, prepared), plan.block.target.type
+    earlier = similar_jobs(winners, job, target_type, features, plan.space, plan.metric)
+    job = replace(job, earlier_jobs=earlier)
     preparing = START_SECONDS + reading_seconds + time.monotonic() - began
     try:
         return _Planning(job, plan, prepared, hardware, preparing).answer()
@@ -128,6 +133,8 @@ class _Planning:
                     "architecture": proposal.architecture,
                     "parameters": proposal.parameters,
                     "seconds": seconds,
+                    "origin": proposal.origin,
+                    "origin_job": proposal.origin_job,
                 }
                 for proposal, seconds in (run.trials_of if run else ())
             ],
@@ -135,8 +142,9 @@ class _Planning:
 
     def _first_trials(self) -> list[Proposal]:
         """What the study would propose, whatever comes of it."""
-        study = Study(self.plan.space, self.plan.metric, self.job.seed, [])
-        count = len(self.plan.space.portfolio()) + AFTER_PORTFOLIO
+        first = first_trials_of(self.plan.space, self.job)
+        study = Study(self.plan.space, self.plan.metric, self.job.seed, [], first)
+        count = len(first) + STARTUP_TRIALS
         proposals: list[Proposal] = []
         while len(proposals) < min(count, self.job.budget.trials or count):
             proposal = study.ask(affordable=lambda _: True)
@@ -322,7 +330,6 @@ def _job(fields: Mapping[str, Any]) -> Job:
     return Job(
         **{**fields, "search_space": space, "budget": Budget(**fields["budget"])},
         id="plan",
-        project="",
         dataset="",
         create_time=time_,
         update_time=time_,

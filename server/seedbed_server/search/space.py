@@ -48,13 +48,19 @@ class SearchSpace:
         entries.sort(key=lambda entry: not entry[0].baseline)
         found: list[tuple[str, Parameters]] = []
         for architecture, parameters in entries:
-            inside = {
-                key: _nearest(domain, parameters.get(key))
-                for key, domain in self.domains[architecture.name].items()
-            }
+            inside = self.settings(architecture.name, parameters)
             if (architecture.name, inside) not in found:
                 found.append((architecture.name, inside))
         return found
+
+    def settings(self, architecture: str, given: Mapping[str, object]) -> Parameters:
+        """An architecture's hyperparameters as they are given, and its default where they are not,
+        moved into the narrowed space."""
+        default = next(iter(self.architectures[architecture].portfolio), {})
+        return {
+            key: _nearest(domain, given.get(key, default.get(key)))
+            for key, domain in self.domains[architecture].items()
+        }
 
     def distributions(self, architecture: str) -> dict[str, optuna.distributions.BaseDistribution]:
         """Optuna's form of an architecture's space, under the names that `suggest` uses."""

@@ -13,7 +13,8 @@ import optuna
 
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.space import Parameters
-from seedbed_server.jobs.values import INTERRUPTED, Trial, TrialState
+from seedbed_server.jobs.values import INTERRUPTED, Origin, Trial, TrialState
+from seedbed_server.search.first_trials import FirstTrial, first_trials
 from seedbed_server.search.rungs import Rungs, rungs_of
 from seedbed_server.search.space import ARCHITECTURE, SearchSpace
 
@@ -23,37 +24,50 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 ATTEMPTS_TO_ASK = 50
 FREE_ATTEMPTS = 5
+# Drawn at random between the first trials and those that are learned from.
+STARTUP_TRIALS = 5
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to try next. A trial that goes on after a pause has no handle."""
+    """What to try next, and where that came from: `origin_job` is the id of an EARLIER_JOB. A trial
+    that goes on after a pause has no handle."""
 
     number: int
     architecture: str
     parameters: Parameters
     handle: optuna.Trial | None = None
+    origin: Origin = Origin.SAMPLER
+    origin_job: str = ""
 
 
 class Study:
-    """Asks for settings, and is told how they went.
+    """Asks for settings, and is told how they went. `first` comes before what the sampler proposes;
+    None is what `first_trials` makes of the space alone.
 
     Each trial's sampler is seeded by the job's seed and the trial's number, since the position of a
     sampler's random stream is lost when a study is rebuilt.
     """
 
     def __init__(
-        self, space: SearchSpace, metric: Metric, seed: int, earlier: Sequence[Trial]
+        self,
+        space: SearchSpace,
+        metric: Metric,
+        seed: int,
+        earlier: Sequence[Trial],
+        first: Sequence[FirstTrial] | None = None,
     ) -> None:
         self.space = space
         self.metric = metric
         self.seed = seed
-        self._portfolio = space.portfolio()
+        self._first = list(first_trials(space) if first is None else first)
         self._tried: set[str] = set()
         self._tried_of: Counter[str] = Counter()
         self._next = 0
+        self._explores = False
         self._ended: dict[int, Trial] = {}
-        self.rungs = Rungs(metric, startup=max(5, len(self._portfolio)))
+        # However many settings the user brings, they are compared as soon as any others.
+        self.rungs = Rungs(metric, startup=max(5, len(space.portfolio())))
         for trial in sorted(earlier, key=lambda t: t.number):
             self._next = trial.number + 1
             if trial.reason != INTERRUPTED:
@@ -77,16 +91,16 @@ class Study:
             if not choice:
                 return None
             self._study.sampler = self._sampler(attempt)
-            planned = self._planned()
+            planned = self._planned(affordable)
             if planned is not None:
-                self._study.enqueue_trial(self._flat(*planned))
+                self._study.enqueue_trial(self._flat(planned.architecture, planned.parameters))
             elif attempt >= FREE_ATTEMPTS:
                 self._study.enqueue_trial({ARCHITECTURE: choice[attempt % len(choice)]})
-            proposal = self._asked(affordable)
+            proposal = self._asked(affordable, planned)
             if proposal is not None:
                 return proposal
             if planned is not None:
-                self._portfolio.remove(planned)
+                self._first.remove(planned)
         return None
 
     def ask_like(self, first: Proposal) -> Proposal | None:
@@ -106,8 +120,8 @@ class Study:
 
     @property
     def explores(self) -> bool:
-        """Whether all of the portfolio was tried."""
-        return self._planned() is None
+        """Whether the last proposal was the sampler's own, with none of the first trials left."""
+        return self._explores
 
     def leading(self) -> str | None:
         """The architecture of the trial with the best score so far."""
@@ -118,8 +132,11 @@ class Study:
                 best = score, trial.architecture
         return None if best is None else best[1]
 
-    def _asked(self, affordable: Callable[[str], bool]) -> Proposal | None:
-        """What the sampler proposes; None where that was tried before or is not affordable."""
+    def _asked(
+        self, affordable: Callable[[str], bool], planned: FirstTrial | None = None
+    ) -> Proposal | None:
+        """What the sampler proposes, or `planned`, which it was given; None where that was tried
+        before or is not affordable."""
         handle = self._study.ask()
         architecture, parameters = self.space.suggest(handle)
         key = _key(architecture, parameters)
@@ -129,7 +146,11 @@ class Study:
         self._remember(architecture, key)
         number = self._next
         self._next += 1
-        return Proposal(number, architecture, parameters, handle)
+        self._explores = planned is None
+        if planned is None:
+            return Proposal(number, architecture, parameters, handle)
+        origin, job = planned.origin, planned.job
+        return Proposal(number, architecture, parameters, handle, origin, job)
 
     def rung_score(self, proposal: Proposal, rung: int, score: float) -> bool:
         """Reports a trial's best score at a tenth of its epochs; says whether it goes on."""
@@ -165,18 +186,20 @@ class Study:
             if self._tried_of[name] < self.space.size_of(name) and affordable(name)
         ]
 
-    def _planned(self) -> tuple[str, Parameters] | None:
-        """The next portfolio entry that was not tried."""
-        for entry in self._portfolio:
-            if _key(*entry) not in self._tried:
-                return entry
+    def _planned(self, affordable: Callable[[str], bool]) -> FirstTrial | None:
+        """The next of the first trials that was not tried and may be now."""
+        for trial in self._first:
+            tried = _key(trial.architecture, trial.parameters) in self._tried
+            if not tried and affordable(trial.architecture):
+                return trial
         return None
 
     def _sampler(self, attempt: int, *, constant_liar: bool = False) -> optuna.samplers.BaseSampler:
         seed = (self.seed * 1_000_003 + self._next * 101 + attempt) % 2**32
+        tried = sum(_key(t.architecture, t.parameters) in self._tried for t in self._first)
         return optuna.samplers.TPESampler(
             seed=seed,
-            n_startup_trials=len(self._portfolio) + 5,
+            n_startup_trials=tried + STARTUP_TRIALS,
             group=True,
             multivariate=True,
             constant_liar=constant_liar,

@@ -12,6 +12,7 @@ from seedbed_server.jobs.values import (
     Budget,
     Constraints,
     Consumption,
+    EarlierJob,
     EpochFinished,
     Event,
     EventBody,
@@ -53,6 +54,8 @@ _JOB_TO_ROW: Mapping[str, Callable[[Any], Any]] = {
     "findings": lambda findings: [asdict(f) for f in findings],
     "replay": lambda replay: None if replay is None else asdict(replay),
     "constraints": asdict,
+    "starting_points": lambda points: [dict(point) for point in points],
+    "earlier_jobs": lambda jobs: None if jobs is None else [asdict(job) for job in jobs],
 }
 
 _JOB_FROM_ROW: Mapping[str, Callable[[Any], Any]] = {
@@ -67,6 +70,8 @@ _JOB_FROM_ROW: Mapping[str, Callable[[Any], Any]] = {
     "findings": lambda row: tuple(Finding(**f) for f in row),
     "replay": lambda row: None if row is None else Replay(**row),
     "constraints": lambda row: Constraints(**row),
+    "starting_points": tuple,
+    "earlier_jobs": lambda row: None if row is None else tuple(EarlierJob(**job) for job in row),
 }
 
 
@@ -96,6 +101,8 @@ def trial_to_row(trial: Trial) -> dict[str, Any]:
         "start_time": trial.start_time,
         "end_time": trial.end_time,
         "recipe": dict(trial.recipe),
+        "origin": str(trial.origin),
+        "origin_job": trial.origin_job,
     }
 
 

@@ -11,6 +11,7 @@ from seedbed_server.store.jobs import Jobs
 from seedbed_server.store.models import Models
 from seedbed_server.store.trials import Events, Trials
 from seedbed_server.store.values import now
+from seedbed_server.store.winners import Winners
 
 REQUESTS_KEPT = timedelta(days=7)
 
@@ -28,6 +29,7 @@ class Store:
         self.trials = Trials(self._database)
         self.events = Events(self._database)
         self.models = Models(self._database)
+        self.winners = Winners(self._database)
 
     def migrate(self) -> None:
         """Brings the database to this version's tables. Raises StartupError for a newer one."""

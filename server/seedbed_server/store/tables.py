@@ -107,6 +107,9 @@ jobs = sa.Table(
     sa.Column("replay_of", sa.String(63), nullable=False, server_default=""),
     sa.Column("replay", sa.JSON(none_as_null=True)),
     sa.Column("constraints", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("starting_points", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("ignore_earlier_jobs", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("earlier_jobs", sa.JSON(none_as_null=True)),
     sa.Index(None, "project", "create_time"),
     sa.Index(None, "state", "create_time"),
 )
@@ -129,6 +132,27 @@ trials = sa.Table(
     sa.Column("start_time", UtcTime),
     sa.Column("end_time", UtcTime),
     sa.Column("recipe", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("origin", sa.String(24), nullable=False, server_default=""),
+    sa.Column("origin_job", sa.String(63), nullable=False, server_default=""),
+)
+
+# The best settings of the searches that succeeded; each goes with its job.
+winners = sa.Table(
+    "winners",
+    metadata,
+    sa.Column("job", sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("project", sa.String(63), nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("target_type", sa.Text, nullable=False),
+    sa.Column("metric", sa.Text, nullable=False),
+    sa.Column("architecture", sa.Text, nullable=False),
+    sa.Column("parameters", sa.JSON, nullable=False),
+    sa.Column("score", sa.Float, nullable=False),
+    sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("dataset_fingerprint", sa.String(64), nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Index(None, "project", "task", "create_time"),
 )
 
 events = sa.Table(
