@@ -19,6 +19,7 @@ from seedbed_sdk.batches import Batch as Batch
 from seedbed_sdk.batches import BatchSource, tensor_of_rows
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.out_of_memory import is_out_of_memory
 from seedbed_sdk.schedule import Pace, Schedule, steps_that_fit
 from seedbed_sdk.trainer import (
     Data,
@@ -229,10 +230,11 @@ class Learner:
                 for parameter in self._trained:
                     parameter.grad = None
                 return self._accumulate(batch, target)
-            except torch.OutOfMemoryError:
-                if self.micro_batch <= 1:
+            except (MemoryError, RuntimeError) as error:
+                if self.micro_batch <= 1 or not is_out_of_memory(error):
                     raise
                 self.micro_batch = max(1, min(self.micro_batch, len(target)) // 2)
+            if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _accumulate(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:

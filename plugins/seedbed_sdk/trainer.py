@@ -112,6 +112,11 @@ class Diverged(Exception):
     """The loss or the outputs are no longer finite; ends the trial as failed."""
 
 
+class UnusableOutputs(Exception):
+    """What a model puts out is no answer for the target: another shape, or no probabilities where
+    they are needed; ends the trial as failed. The text says what it is and what is needed."""
+
+
 class Interrupted(Exception):
     """The trial was asked to end before it had anything to keep."""
 
@@ -124,7 +129,11 @@ class Run(Protocol):
     """A trial's line to the search. All limits are already reduced by what finishing needs."""
 
     def report(self, report: EpochReport) -> Verdict:
-        """Tells that an epoch has ended. A trainer that is told to stop returns from `fit`."""
+        """Tells that an epoch has ended. A trainer that is told to stop returns from `fit`.
+
+        Raises Diverged where the outputs are not finite, and UnusableOutputs where they are not
+        what the target needs.
+        """
 
     def should_stop(self) -> bool:
         """Whether to end at the next chance, within a second; to be asked between batches."""
@@ -251,6 +260,8 @@ class Architecture:
     whether it suits the data and the hardware at hand. `refits` says that it is cheap and stable
     enough for the chosen model to be trained once more, for the epochs that were best, on training
     and validation items together, where there are at most `refit_items` training items.
+    `memory_grows_with` names the hyperparameters of which larger values take more memory: where a
+    trial runs out of it, the next ones have smaller values of these; without any, there is no next.
     """
 
     name: str
@@ -263,4 +274,5 @@ class Architecture:
     baseline: bool = False
     refits: bool = False
     refit_items: int = 10_000
+    memory_grows_with: tuple[str, ...] = ()
     fits: Callable[[DataBlock, Hardware], bool] = _always

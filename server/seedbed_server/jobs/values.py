@@ -40,6 +40,11 @@ class StopReason(StrEnum):
 
 INTERRUPTED = "the server was stopped during the trial"
 """The reason of a trial that failed for no fault of its own; its settings are tried again."""
+WORKER_DIED = "worker process died: "
+HUNG = "hung: "
+OUT_OF_MEMORY = "out of memory"
+"""How the reasons of trials begin in which the process died, that did not end when they were told
+to, and for which memory did not suffice."""
 
 
 class TrialState(StrEnum):

@@ -170,9 +170,12 @@ def end_without_model(search: Search, reason: StopReason) -> None:
         search.session.cancel()
         return
     why = search.last_failure or "no trial could finish within the budget"
+    ended, would = "the budget was used up", "to faster architectures"
+    if reason is StopReason.SPACE_EXHAUSTED:
+        ended, would = "nothing is left to try", "to architectures that do not fail"
     raise SeedbedError(
-        f"the budget was used up and no trial succeeded; the last one: {why}; "
-        "give a larger budget, or narrow the search space to faster architectures",
+        f"{ended} and no trial succeeded; the last one: {why}; "
+        f"give a larger budget, or narrow the search space {would}",
         reason=NO_TRIAL_SUCCEEDED,
     )
 

@@ -13,17 +13,11 @@ import structlog
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.trainer import (
-    Blueprint,
-    ContinuingTrainer,
-    Data,
-    Diverged,
-    Hardware,
-    Interrupted,
-    Trainer,
-)
+from seedbed_sdk.trainer import Blueprint, ContinuingTrainer, Data, Hardware, Trainer
+from seedbed_server.errors import ProcessSpoiled
 from seedbed_server.jobs.values import (
     INTERRUPTED,
+    OUT_OF_MEMORY,
     BestChanged,
     Job,
     Score,
@@ -34,6 +28,14 @@ from seedbed_server.jobs.values import (
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.candidates import Candidate, CandidatePool
 from seedbed_server.search.costs import Meter
+from seedbed_server.search.faults import (
+    Fault,
+    after_out_of_memory,
+    fault_of,
+    is_for_the_job,
+    spare_descriptors,
+    too_many_files,
+)
 from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_FAILURES_IN_A_ROW = 10
-CUT_SHORT = "interrupted: "
-"""How the reason of a trial begins that had no time to finish anything."""
+# Where the time was up before anything had been trained, so many trials may overrun it.
+FALLBACKS = 2
 # A run cut shorter than this seldom beats those that were not.
 LEAST_SHARE_OF_A_TRIAL = 0.5
 # Where another architecture is ahead, what takes longer than this share of the time left is not
@@ -73,6 +75,7 @@ class Search:
     folder: Path
     meter: Meter | None = None
     failures_in_a_row: int = 0
+    fallbacks: int = 0
     last_failure: str = ""
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     trial_seconds: dict[str, float] = field(default_factory=dict)
@@ -101,7 +104,8 @@ class Search:
         """Runs trials until a limit is reached and returns which. `earlier` are the trials of a
         worker that this one replaces.
 
-        Raises SeedbedError where one trial after the other fails.
+        Raises SeedbedError where one trial after the other fails, and ProcessSpoiled where the
+        search has to go on in another process.
         """
         study = Study(self.space, self.metric, self.job.seed, earlier)
         paused = PausedTrials(self.folder, study.rungs)
@@ -112,6 +116,8 @@ class Search:
             promoted = paused.promoted()
             if reason is StopReason.TRIAL_BUDGET and promoted is not None:
                 reason = None  # To go on with a trial is not to begin one.
+            if reason is StopReason.TIME_BUDGET and self._fall_back(study, paused):
+                continue
             if reason is not None:
                 return reason
             if promoted is not None:
@@ -123,7 +129,11 @@ class Search:
                 continue
             proposal = proposal or study.ask(affordable=self._affordable)
             if proposal is None:
-                return StopReason.SPACE_EXHAUSTED if study.exhausted else StopReason.TIME_BUDGET
+                if study.exhausted:
+                    return StopReason.SPACE_EXHAUSTED
+                if self._fall_back(study, paused):
+                    continue
+                return StopReason.TIME_BUDGET
             self._begin(study, paused, proposal)
             if self.best is None and self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 raise SeedbedError(
@@ -151,7 +161,31 @@ class Search:
             return False
         return LEAST_SHARE_OF_A_TRIAL * seconds < left and self._affordable(architecture)
 
-    def _begin(self, study: Study, paused: PausedTrials, proposal: Proposal) -> None:
+    def _fall_back(self, study: Study, paused: PausedTrials) -> bool:
+        """Trains the simplest model where the time is up and there is none yet, however long it
+        takes: a budget too small for it still brings a model. Returns whether it tried."""
+        if self.best is not None or self.pool.closest is not None or self.fallbacks >= FALLBACKS:
+            return False
+        proposal = study.fallback()
+        if proposal is None:
+            return False
+        self.fallbacks += 1
+        self.session.log(
+            "WARNING",
+            f"the time is up and there is no model yet: {proposal.architecture} is trained all the "
+            "same, beyond the budget",
+        )
+        self._begin(study, paused, proposal, to_its_end=True)
+        return True
+
+    def _begin(
+        self,
+        study: Study,
+        paused: PausedTrials,
+        proposal: Proposal,
+        *,
+        to_its_end: bool = False,
+    ) -> None:
         architecture = self.space.architectures[proposal.architecture]
         trial = Trial(
             number=proposal.number,
@@ -160,7 +194,8 @@ class Search:
             baseline=architecture.baseline,
             start_time=datetime.now(UTC),
         )
-        self._try(study, paused, proposal, trial, may_pause=not architecture.baseline)
+        may_pause = not architecture.baseline and not to_its_end
+        self._try(study, paused, proposal, trial, may_pause=may_pause, to_its_end=to_its_end)
 
     def _go_on(self, study: Study, paused: PausedTrials, trial: Trial, *, may_pause: bool) -> None:
         """Continues a trial from its checkpoint."""
@@ -176,6 +211,7 @@ class Search:
         *,
         may_pause: bool,
         again: bool = False,
+        to_its_end: bool = False,
     ) -> None:
         before = trial
         self.session.start_trial(trial)
@@ -183,6 +219,7 @@ class Search:
             proposal,
             study=study,
             metric=self.metric,
+            block=self.block,
             target=self.data.valid.target,
             spending=self.spending,
             session=self.session,
@@ -190,9 +227,11 @@ class Search:
             prunable=may_pause,
             announce=lambda message: self._announce(before, message),
             earlier=before if again else None,
+            to_its_end=to_its_end,
         )
         began = time.monotonic()
-        trainer, reason = self._train(proposal, run, paused.checkpoint(trial) if again else None)
+        trainer, fault = self._train(proposal, run, paused.checkpoint(trial) if again else None)
+        reason = fault.reason
         run.flush()
         seconds = before.seconds + time.monotonic() - began
         state = TrialState.FAILED if reason else run.state
@@ -211,50 +250,53 @@ class Search:
         if again and (reason or trial.epochs == before.epochs):
             # What it had reached before it was gone on with stands.
             trial = replace(before, seconds=seconds, samples=run.samples, end_time=trial.end_time)
-        self._note(trial, before if again else None)
         if trainer is not None and run.best_outputs is not None:
-            self._offer(
+            trial = self._keep(
                 Candidate(trial, trainer, run.best_outputs, run.best_epoch, run.item_seconds)
             )
+        self._note(trial, before if again else None)
         study.tell(proposal, trial)
         if again:
             paused.give_up(trial)
-        if trainer and run.state is TrialState.PRUNED and isinstance(trainer, ContinuingTrainer):
+        pauses = run.state is TrialState.PRUNED and trial.state is not TrialState.FAILED
+        if trainer and pauses and isinstance(trainer, ContinuingTrainer):
             paused.add(trial, run.rung, trainer)
         self.session.finish_trial(trial, samples_total=self.spending.samples, again=again)
         if self.best is not None and self.best.trial is trial:
             self._announce_best(trial)
         self.session.set_progress(self.spending.progress(f"trial {trial.number} done"))
+        if fault.spoils:
+            raise ProcessSpoiled(f"{fault.spoils} in trial {trial.number} ({trial.architecture})")
 
     def _train(
         self, proposal: Proposal, run: TrialRun, checkpoint: Path | None
-    ) -> tuple[Trainer | None, str]:
+    ) -> tuple[Trainer | None, Fault]:
         """A trained model, or why there is none; one that goes on where the checkpoint is."""
         architecture = self.space.architectures[proposal.architecture]
         seed = self.trial_seed(proposal.number)
         blueprint = Blueprint(self.block, proposal.parameters, self.hardware, seed)
+        fault = Fault("")
+        trainer: Trainer | None = None
         try:
-            trainer = architecture.build(blueprint)
-            if checkpoint is not None:
-                assert isinstance(trainer, ContinuingTrainer)
-                trainer.load_checkpoint(checkpoint)
-            trainer.fit(self.data, run)
-        except Diverged as error:
-            return None, f"diverged: {error}"
-        except Interrupted as error:
-            return None, f"{CUT_SHORT}{error}"
-        except MemoryError:
-            return None, "out of memory"
-        except Exception as error:  # a plugin's model may raise anything
-            if _is_out_of_memory(error):
-                return None, f"out of memory on {self.hardware.device}"
-            if isinstance(error, SeedbedError) and error.code == "ABORTED":
+            with spare_descriptors():
+                trainer = architecture.build(blueprint)
+                if checkpoint is not None:
+                    assert isinstance(trainer, ContinuingTrainer)
+                    trainer.load_checkpoint(checkpoint)
+                trainer.fit(self.data, run)
+        except BaseException as error:  # a plugin's model may raise anything, SystemExit too
+            if is_for_the_job(error):
                 raise
-            log.exception("trial_failed", job=self.job.id, trial=proposal.number)
-            return None, f"crashed: {type(error).__name__}: {error}"
-        if run.best_score is None:
-            return None, "the model reported no score"
-        return trainer, ""
+            fault = fault_of(error, self.hardware)
+            if fault.reason.startswith("crashed"):
+                log.exception("trial_failed", job=self.job.id, trial=proposal.number)
+        if fault.reason.startswith(OUT_OF_MEMORY):
+            trainer = None
+            after_out_of_memory()
+        elif not fault.reason and run.best_score is None:
+            fault = Fault("the model reported no score")
+        fault = replace(fault, spoils=fault.spoils or too_many_files())
+        return (None if fault.reason else trainer), fault
 
     def trial_seed(self, number: int) -> int:
         """The starting point of a trial's randomness."""
@@ -275,6 +317,20 @@ class Search:
             if trial.state is TrialState.COMPLETE:
                 shortest = self.trial_seconds.get(trial.architecture, trial.seconds)
                 self.trial_seconds[trial.architecture] = min(shortest, trial.seconds)
+
+    def _keep(self, candidate: Candidate) -> Trial:
+        """Offers a trial's model; the trial, which has failed where its model cannot be written."""
+        try:
+            self._offer(candidate)
+        except SeedbedError:
+            raise
+        except Exception as error:  # a plugin's model may raise anything
+            log.exception("model_not_kept", job=self.job.id, trial=candidate.trial.number)
+            reason = f"its model cannot be saved: {fault_of(error, self.hardware).reason}"
+            return replace(
+                candidate.trial, state=TrialState.FAILED, validation_score=None, reason=reason
+            )
+        return candidate.trial
 
     def _offer(self, candidate: Candidate) -> None:
         if candidate.trial.validation_score is None:
@@ -320,9 +376,3 @@ def _why_pruned(run: TrialRun) -> str:
     if run.state is not TrialState.PRUNED:
         return ""
     return f"others were better after {run.epochs} epochs"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

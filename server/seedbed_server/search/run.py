@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.metrics import Metric
+from seedbed_sdk.outputs import check_outputs
 from seedbed_sdk.trainer import EpochReport, Verdict
 from seedbed_server.jobs.values import EpochFinished, Trial, TrialState
 from seedbed_server.search.budget import Spending, reaches
@@ -20,11 +22,15 @@ if TYPE_CHECKING:
     from seedbed_server.jobs.session import JobSession
 
 FLUSH_SECONDS = 0.2
+SIGN_OF_LIFE_SECONDS = 5.0
+# What a trial that may overrun the budget is told it has.
+HURRIED_SECONDS = 3.0
 
 
 class TrialRun:
     """Implements `seedbed_sdk.trainer.Run` for one trial of a search, which may go on where it had
-    paused: `earlier` is the trial as it was then."""
+    paused: `earlier` is the trial as it was then. With `to_its_end` it is told to hurry, and not to
+    stop before its first report, however much of the budget is used."""
 
     def __init__(
         self,
@@ -32,6 +38,7 @@ class TrialRun:
         *,
         study: Study,
         metric: Metric,
+        block: DataBlock,
         target: Array,
         spending: Spending,
         session: JobSession,
@@ -39,16 +46,22 @@ class TrialRun:
         prunable: bool,
         announce: Callable[[str], None],
         earlier: Trial | None = None,
+        to_its_end: bool = False,
     ) -> None:
         self.proposal = proposal
         self.study = study
         self.metric = metric
+        self.block = block
         self.target = target
         self.spending = spending
         self.session = session
         self.control = control
         self.prunable = prunable
         self.announce = announce
+        self.to_its_end = to_its_end
+        self._began = time.monotonic()
+        self._told_at = self._began
+        self._said = "at work"
         self.scores: list[float] = []
         self.best_score: float | None = None
         self.best_outputs: Array | None = None
@@ -71,7 +84,11 @@ class TrialRun:
             self.recorder.go_on()
 
     def report(self, report: EpochReport) -> Verdict:
-        """Scores the epoch, writes it down and decides whether the trial goes on."""
+        """Scores the epoch, writes it down and decides whether the trial goes on.
+
+        Raises Diverged and UnusableOutputs as `check_outputs` does.
+        """
+        check_outputs(self.block.target, report.valid_outputs, len(self.target))
         score = self.metric.compute(self.target, report.valid_outputs)
         self.scores.append(score)
         self.samples = report.samples
@@ -90,7 +107,11 @@ class TrialRun:
         return Verdict(best, stop=ends, pause=ends and self.state is TrialState.PRUNED)
 
     def should_stop(self) -> bool:
-        """Whether the budget is used, or the user asked."""
+        """Whether the budget is used, or the user asked. Being asked is a sign of life, which is
+        passed on where there was no other for long."""
+        if time.monotonic() - self._told_at >= SIGN_OF_LIFE_SECONDS:
+            self.announce(self._said)
+            self._told_at = time.monotonic()
         return self.recorder.should_stop(self._is_over())
 
     def decide(self, name: str, at: int, unchanged: float, measure: Callable[[], float]) -> float:
@@ -98,10 +119,16 @@ class TrialRun:
         return self.recorder.decide(name, at, unchanged, measure)
 
     def _is_over(self) -> bool:
-        return self.control.stop_requested() or self.seconds_left() <= 0
+        if self.control.stop_requested():
+            return True
+        if self.to_its_end and not self.scores:
+            return False
+        return self.seconds_left() <= 0
 
     def seconds_left(self) -> float:
         """Seconds the trial may still use."""
+        if self.to_its_end:
+            return self._began + HURRIED_SECONDS - time.monotonic()
         return self.spending.seconds_left()
 
     def samples_left(self) -> float:
@@ -110,12 +137,14 @@ class TrialRun:
 
     def log(self, message: str) -> None:
         """Tells what is being done now."""
+        self._said = message
         self.announce(message)
 
     def flush(self) -> None:
         """Writes the epochs that are not written yet."""
         if self._unsent:
             self.session.report_epochs(self._unsent)
+            self._told_at = time.monotonic()
             self._unsent = []
             self._sent_at = time.monotonic()
 

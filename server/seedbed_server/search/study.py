@@ -14,6 +14,7 @@ import optuna
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.space import Parameters
 from seedbed_server.jobs.values import INTERRUPTED, Trial, TrialState
+from seedbed_server.search.lessons import Lessons
 from seedbed_server.search.rungs import Rungs, rungs_of
 from seedbed_server.search.space import ARCHITECTURE, SearchSpace
 
@@ -53,6 +54,8 @@ class Study:
         self._tried_of: Counter[str] = Counter()
         self._next = 0
         self._ended: dict[int, Trial] = {}
+        self.lessons = Lessons(space)
+        self._smaller: list[tuple[str, Parameters]] = []
         self.rungs = Rungs(metric, startup=max(5, len(self._portfolio)))
         for trial in sorted(earlier, key=lambda t: t.number):
             self._next = trial.number + 1
@@ -61,12 +64,13 @@ class Study:
                 self._remember(trial.architecture, _key(trial.architecture, dict(trial.parameters)))
                 for rung, score in rungs_of(trial, metric):
                     self.rungs.note(trial.number, rung, score)
+                self._learn(trial)
         self._study = self._rebuilt()
 
     @property
     def exhausted(self) -> bool:
-        """Whether every setting has been tried."""
-        return len(self._tried) >= self.space.size()
+        """Whether every setting has been tried that is worth it."""
+        return not self._with_something_left(lambda _: True)
 
     def ask(self, *, affordable: Callable[[str], bool]) -> Proposal | None:
         """The next settings that were not tried before; None where none is left that
@@ -85,15 +89,28 @@ class Study:
             handle = self._study.ask()
             architecture, parameters = self.space.suggest(handle)
             key = _key(architecture, parameters)
-            if key in self._tried or not affordable(architecture):
+            allowed = self.lessons.allows(architecture, parameters)
+            if key in self._tried or not affordable(architecture) or not allowed:
                 self._study.tell(handle, state=optuna.trial.TrialState.FAIL)
                 if planned is not None:
-                    self._portfolio.remove(planned)
+                    (self._smaller if planned in self._smaller else self._portfolio).remove(planned)
+                elif not allowed and not self.lessons.leaves_alone(architecture):
+                    self._smaller = [(architecture, self.lessons.shrunk(architecture, parameters))]
                 continue
             self._remember(architecture, key)
             number = self._next
             self._next += 1
             return Proposal(number, architecture, parameters, handle)
+        return None
+
+    def fallback(self) -> Proposal | None:
+        """The simplest that may do: the first settings of the portfolio, which begins with the
+        baselines, whose architecture is not left alone. They may have been tried before."""
+        for architecture, parameters in self.space.portfolio():
+            if self.lessons.allows(architecture, parameters):
+                self._remember(architecture, _key(architecture, parameters))
+                self._next += 1
+                return Proposal(self._next - 1, architecture, parameters)
         return None
 
     def rung_score(self, proposal: Proposal, rung: int, score: float) -> bool:
@@ -107,6 +124,7 @@ class Study:
         """Says how a trial ended. A pruned trial's score counts; a failed trial has none."""
         again = proposal.number in self._ended
         self._ended[proposal.number] = trial
+        self._learn(trial)
         handle = proposal.handle
         if handle is None or again:
             # Optuna takes no second word on a trial.
@@ -118,6 +136,10 @@ class Study:
         else:
             self._study.tell(handle, trial.validation_score)
 
+    def _learn(self, trial: Trial) -> None:
+        if (smaller := self.lessons.note(trial)) is not None:
+            self._smaller.append((trial.architecture, smaller))
+
     def _remember(self, architecture: str, key: str) -> None:
         if key not in self._tried:
             self._tried.add(key)
@@ -127,13 +149,16 @@ class Study:
         return [
             name
             for name in self.space.architectures
-            if self._tried_of[name] < self.space.size_of(name) and affordable(name)
+            if self._tried_of[name] < self.space.size_of(name)
+            and affordable(name)
+            and not self.lessons.leaves_alone(name)
         ]
 
     def _planned(self) -> tuple[str, Parameters] | None:
-        """The next portfolio entry that was not tried."""
-        for entry in self._portfolio:
-            if _key(*entry) not in self._tried:
+        """What is smaller than what ran out of memory, then the next portfolio entry, if it was not
+        tried."""
+        for entry in [*self._smaller, *self._portfolio]:
+            if _key(*entry) not in self._tried and self.lessons.allows(*entry):
                 return entry
         return None
 
