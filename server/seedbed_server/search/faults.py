@@ -18,6 +18,8 @@ CUT_SHORT = "interrupted: "
 DIVERGED = "diverged: "
 # How CUDA, its libraries and the driver begin what they say when the device no longer answers.
 _DEVICE_ERRORS = ("CUDA error", "CUDA driver error", "cuDNN error", "CUBLAS_STATUS", "NCCL error")
+# What comes before is for torch's own developers.
+_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory: "
 LONGEST_REASON = 400
 # Kept from trials for the rows and files that are written afterwards.
 SPARE_DESCRIPTORS = 64
@@ -42,8 +44,8 @@ def fault_of(error: BaseException, hardware: Hardware) -> Fault:
         return Fault(_short(f"the outputs cannot be used: {error}"))
     if is_out_of_memory(error):
         place = f" on {hardware.device}" if hardware.accelerated else ""
-        said = str(error).splitlines()
-        return Fault(_short(f"{OUT_OF_MEMORY}{place}" + (f": {said[0]}" if said else "")))
+        said = str(error).partition("\n")[0].rpartition(_ALLOCATOR)[2]
+        return Fault(_short(f"{OUT_OF_MEMORY}{place}" + (said and f": {said}")))
     if _is_device_error(error, hardware):
         said = str(error).splitlines()
         reason = _short(f"the accelerator {hardware.device} failed: {said[0]}")
