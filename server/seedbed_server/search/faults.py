@@ -47,8 +47,8 @@ def fault_of(error: BaseException, hardware: Hardware) -> Fault:
         said = str(error).partition("\n")[0].rpartition(_ALLOCATOR)[2]
         return Fault(_short(f"{OUT_OF_MEMORY}{place}" + (said and f": {said}")))
     if _is_device_error(error, hardware):
-        said = str(error).splitlines()
-        reason = _short(f"the accelerator {hardware.device} failed: {said[0]}")
+        first = str(error).partition("\n")[0]
+        reason = _short(f"the accelerator {hardware.device} failed: {first}")
         return Fault(reason, f"the accelerator {hardware.device} failed")
     if isinstance(error, SystemExit):
         return Fault(f"crashed: the model's code called sys.exit({error.code!r})")
