@@ -152,6 +152,20 @@ def test_a_job_with_nothing_but_failures_says_what_failed(client: seedbed.Client
     assert "narrow the search space to architectures that do not fail" in str(caught.value)
 
 
+def test_a_model_that_cannot_predict_the_test_split_is_passed_over(client: seedbed.Client) -> None:
+    job = client.train(
+        "tabular",
+        SAMPLE,
+        budget="3trials",
+        search_space={"architecture": ["linear", "overfed"]},
+        seed=1,
+    )
+    assert job.trials()[0].architecture == "overfed"
+    assert job.model().info.architecture == "linear"
+    logs = [e.body.message for e in job.watch() if isinstance(e.body, seedbed.Log)]
+    assert any("so the next best counts; overfed: crashed: LookupError" in log for log in logs)
+
+
 def test_a_budget_too_small_for_anything_still_brings_a_model(client: seedbed.Client) -> None:
     job = client.train(
         "tabular", SAMPLE, budget="5s", search_space={"architecture": ["slow", "tabm"]}
