@@ -21,6 +21,8 @@ BENCHMARKS = {
     "half an hour.",
     "continued_trials": "Sample passes of a search whose promoted trials go on where they paused, "
     "against one in which they begin again.",
+    "learning_rates": "Validation scores of networks with the rate that a range test finds, "
+    "against the default rate and the best of seven.",
     "prepared_start": "How soon a second job on the same data trains, against the first one.",
     "image_pipeline": "Prepared pictures on their way into a network, against random tensors in "
     "memory and against torchvision's folder of files.",

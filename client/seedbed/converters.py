@@ -300,6 +300,7 @@ def job(message: jobs_pb2.Job) -> t.JobInfo:
         replay_of=message.replay_of,
         replay=replay(message.replay) if has("replay") else None,
         constraints=_constraints(message.constraints),
+        find_learning_rate=message.find_learning_rate,
     )
 
 

@@ -432,6 +432,7 @@ class JobInfo:
     replay_of: str = ""
     replay: Replay | None = None
     constraints: Constraints = Constraints()
+    find_learning_rate: bool = False
 
     @property
     def id(self) -> str:

@@ -13,6 +13,7 @@ from seedbed_sdk.space import Parameters, Space
 
 if TYPE_CHECKING:
     from seedbed_sdk.datablock import DataBlock
+    from seedbed_sdk.range_test import RangeTest
 
 T = TypeVar("T")
 
@@ -156,6 +157,16 @@ class Run(Protocol):
 
     def log(self, message: str) -> None:
         """Tells the user what is going on before the first epoch, such as computing features."""
+
+
+@runtime_checkable
+class RateFindingRun(Protocol):
+    """A run that may want to know which learning rate suits the network that it is of."""
+
+    def find_rate(self, cost: int, test: Callable[[float], RangeTest]) -> None:
+        """To be called before the first step. `test` is a range test that passes up to `cost`
+        training items and gives up where it would take more than a number of seconds; it may be
+        called, and leaves the network as it was."""
 
 
 class UnlimitedRun:

@@ -186,6 +186,7 @@ class Job:
     replay_of: str = ""
     replay: Replay | None = None
     constraints: Constraints = Constraints()
+    find_learning_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

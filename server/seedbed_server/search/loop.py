@@ -228,6 +228,9 @@ class Search:
             announce=lambda message: self._announce(before, message),
             earlier=before if again else None,
             to_its_end=to_its_end,
+            finds_rate=self.job.find_learning_rate
+            and not again
+            and study.finds_rate(proposal.architecture),
         )
         began = time.monotonic()
         trainer, fault = self._train(proposal, run, paused.checkpoint(trial) if again else None)

@@ -12,6 +12,9 @@ from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import SHARED, EpochReport, UnlimitedRun, Verdict
 
+FOUND_RATE = "found learning rate"
+"""The name under which a recipe notes what a range test has suggested."""
+
 Decisions = dict[tuple[str, int], float]
 
 
@@ -76,6 +79,12 @@ class Recorder:
             told_to_stop=recipe["told_to_stop"],
             decisions={(name, at): value for name, at, value in recipe["decisions"]},
         )
+
+
+def found_rate(recipe: Mapping[str, Any]) -> float | None:
+    """The learning rate that a range test before the trial has suggested, if there was one."""
+    rates = (v for name, _, v in recipe.get("decisions", ()) if name == FOUND_RATE)
+    return next(rates, None)
 
 
 def shared_decisions(recipes: Iterable[Mapping[str, Any]]) -> Decisions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.outputs import check_outputs
+from seedbed_sdk.range_test import RangeTest
 from seedbed_sdk.trainer import EpochReport, Verdict
 from seedbed_server.jobs.values import EpochFinished, Trial, TrialState
 from seedbed_server.search.budget import Spending, reaches
-from seedbed_server.search.recipes import Recorder
+from seedbed_server.search.recipes import FOUND_RATE, Recorder
 from seedbed_server.search.rungs import rung_of
 from seedbed_server.search.study import Proposal, Study
 
@@ -25,12 +27,15 @@ FLUSH_SECONDS = 0.2
 SIGN_OF_LIFE_SECONDS = 5.0
 # What a trial that may overrun the budget is told it has.
 HURRIED_SECONDS = 3.0
+# Of the budget, for a learning rate range test.
+RATE_SHARE = 0.02
 
 
 class TrialRun:
     """Implements `seedbed_sdk.trainer.Run` for one trial of a search, which may go on where it had
     paused: `earlier` is the trial as it was then. With `to_its_end` it is told to hurry, and not to
-    stop before its first report, however much of the budget is used."""
+    stop before its first report, however much of the budget is used. With `finds_rate` a learning
+    rate range test comes first, where it takes at most 2 % of the budget."""
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class TrialRun:
         announce: Callable[[str], None],
         earlier: Trial | None = None,
         to_its_end: bool = False,
+        finds_rate: bool = False,
     ) -> None:
         self.proposal = proposal
         self.study = study
@@ -59,6 +65,7 @@ class TrialRun:
         self.prunable = prunable
         self.announce = announce
         self.to_its_end = to_its_end
+        self.finds_rate = finds_rate
         self._began = time.monotonic()
         self._told_at = self._began
         self._said = "at work"
@@ -134,6 +141,17 @@ class TrialRun:
     def samples_left(self) -> float:
         """Training items the trial may still pass."""
         return self.spending.samples_left() - (self.samples - self.samples_before)
+
+    def find_rate(self, cost: int, test: Callable[[float], RangeTest]) -> None:
+        """Notes what the range test suggests in the recipe, where it is wanted and cheap enough.
+        What it passes counts for the job."""
+        budget = self.spending.budget
+        if not self.finds_rate or cost > RATE_SHARE * (budget.samples or math.inf):
+            return
+        found = test(RATE_SHARE * (budget.wall_clock_seconds or math.inf))
+        self.spending.samples += found.samples
+        if (rate := found.suggested) is not None:
+            self.recorder.decide(FOUND_RATE, 0, math.nan, lambda: rate)
 
     def log(self, message: str) -> None:
         """Tells what is being done now."""

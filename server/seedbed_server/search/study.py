@@ -12,9 +12,10 @@ from typing import Any
 import optuna
 
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.space import Parameters
+from seedbed_sdk.space import FloatRange, Parameters
 from seedbed_server.jobs.values import INTERRUPTED, Trial, TrialState
 from seedbed_server.search.lessons import Lessons
+from seedbed_server.search.recipes import found_rate
 from seedbed_server.search.rungs import Rungs, rungs_of
 from seedbed_server.search.space import ARCHITECTURE, SearchSpace
 
@@ -24,6 +25,7 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 ATTEMPTS_TO_ASK = 50
 FREE_ATTEMPTS = 5
+LEARNING_RATE = "learning_rate"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Study:
         self._next = 0
         self._ended: dict[int, Trial] = {}
         self.lessons = Lessons(space)
-        self._smaller: list[tuple[str, Parameters]] = []
+        self._asides: list[tuple[str, Parameters]] = []
         self.rungs = Rungs(metric, startup=max(5, len(self._portfolio)))
         for trial in sorted(earlier, key=lambda t: t.number):
             self._next = trial.number + 1
@@ -66,6 +68,11 @@ class Study:
                     self.rungs.note(trial.number, rung, score)
                 self._learn(trial)
         self._study = self._rebuilt()
+
+    def finds_rate(self, architecture: str) -> bool:
+        """Whether a learning rate found before its first trial could be tried."""
+        domain = self.space.domains[architecture].get(LEARNING_RATE)
+        return self._tried_of[architecture] == 1 and isinstance(domain, FloatRange)
 
     @property
     def exhausted(self) -> bool:
@@ -93,9 +100,10 @@ class Study:
             if key in self._tried or not affordable(architecture) or not allowed:
                 self._study.tell(handle, state=optuna.trial.TrialState.FAIL)
                 if planned is not None:
-                    (self._smaller if planned in self._smaller else self._portfolio).remove(planned)
+                    (self._asides if planned in self._asides else self._portfolio).remove(planned)
                 elif not allowed and not self.lessons.leaves_alone(architecture):
-                    self._smaller = [(architecture, self.lessons.shrunk(architecture, parameters))]
+                    shrunk = self.lessons.shrunk(architecture, parameters)
+                    self._asides.append((architecture, shrunk))
                 continue
             self._remember(architecture, key)
             number = self._next
@@ -137,8 +145,14 @@ class Study:
             self._study.tell(handle, trial.validation_score)
 
     def _learn(self, trial: Trial) -> None:
+        """Takes what a trial says about what to try next."""
         if (smaller := self.lessons.note(trial)) is not None:
-            self._smaller.append((trial.architecture, smaller))
+            self._asides.append((trial.architecture, smaller))
+        rate, domains = found_rate(trial.recipe), self.space.domains.get(trial.architecture, {})
+        if rate is not None and isinstance(domain := domains.get(LEARNING_RATE), FloatRange):
+            within = min(max(rate, domain.low), domain.high)
+            wanted = {**trial.parameters, LEARNING_RATE: within}
+            self._asides.append((trial.architecture, wanted))
 
     def _remember(self, architecture: str, key: str) -> None:
         if key not in self._tried:
@@ -155,9 +169,9 @@ class Study:
         ]
 
     def _planned(self) -> tuple[str, Parameters] | None:
-        """What is smaller than what ran out of memory, then the next portfolio entry, if it was not
-        tried."""
-        for entry in [*self._smaller, *self._portfolio]:
+        """What trials have suggested, such as smaller settings where memory ran out, then the next
+        portfolio entry, if it was not tried."""
+        for entry in [*self._asides, *self._portfolio]:
             if _key(*entry) not in self._tried and self.lessons.allows(*entry):
                 return entry
         return None

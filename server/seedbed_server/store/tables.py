@@ -107,6 +107,7 @@ jobs = sa.Table(
     sa.Column("replay_of", sa.String(63), nullable=False, server_default=""),
     sa.Column("replay", sa.JSON(none_as_null=True)),
     sa.Column("constraints", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("find_learning_rate", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(None, "project", "create_time"),
     sa.Index(None, "state", "create_time"),
 )

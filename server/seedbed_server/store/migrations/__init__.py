@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from seedbed_server.errors import StartupError
 
-HEAD = "0005"
+HEAD = "0006"
 
 
 def revision(connection: sa.Connection) -> str:
