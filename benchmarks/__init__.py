@@ -21,6 +21,8 @@ BENCHMARKS = {
     "half an hour.",
     "continued_trials": "Sample passes of a search whose promoted trials go on where they paused, "
     "against one in which they begin again.",
+    "learning_rates": "Validation scores of networks with the rate that a range test finds, "
+    "against the default rate and the best of seven.",
     "prepared_start": "How soon a second job on the same data trains, against the first one.",
     "warm_start": "How many trials a job needs that tries what an earlier job on similar data "
     "found, against one that does not.",

@@ -256,6 +256,7 @@ class Client:
         max_latency: str | float | None = None,
         max_size: str | int | None = None,
         display_name: str = "",
+        find_learning_rate: bool = False,
         progress: Callable[[Event], None] | None = None,
         detach: bool = False,
     ) -> Job:
@@ -269,7 +270,8 @@ class Client:
         it, a `seed` and a budget of trials the same trials come again, whatever else the server has
         done. `max_latency` (such as `5ms`, or seconds) limits the time in which the model
         answers one example on a processor, `max_size` (such as `20MB`, or bytes) that of its files:
-        trials that are measured to take more are not chosen. `progress` is called with each event.
+        trials that are measured to take more are not chosen. `find_learning_rate` has a short test
+        look for each network's learning rate. `progress` is called with each event.
         Waits for the end unless `detach`; then `Job.wait` does.
 
         Raises InvalidArgument with one violation per field that will not do, and JobFailed where
@@ -282,6 +284,7 @@ class Client:
             job.constraints.max_latency.CopyFrom(to_duration(parse_latency(max_latency)))
         if max_size is not None:
             job.constraints.max_size_bytes = parse_size(max_size)
+        job.find_learning_rate = find_learning_rate
         dataset = self.create_dataset(
             data, test, valid=valid, tables=tables, layout=layout, query=query
         )

@@ -319,6 +319,7 @@ def job(message: jobs_pb2.Job) -> t.JobInfo:
             EarlierJob(e.job, e.architecture, from_struct(e.parameters), e.distance)
             for e in message.earlier_jobs
         ),
+        find_learning_rate=message.find_learning_rate,
     )
 
 

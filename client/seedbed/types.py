@@ -439,6 +439,7 @@ class JobInfo:
     starting_points: tuple[Mapping[str, Any], ...] = ()
     ignore_earlier_jobs: bool = False
     earlier_jobs: tuple[EarlierJob, ...] = ()
+    find_learning_rate: bool = False
 
     @property
     def id(self) -> str:

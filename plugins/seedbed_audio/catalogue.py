@@ -17,6 +17,7 @@ def architectures() -> list[Architecture]:
             *TYPES,
             build=_build_linear,
             space={"segments": Choices((1, 2, 4, 8))},
+            memory_grows_with=("segments",),
             portfolio=[{"segments": 4}],
             baseline=True,
             refits=True,
@@ -30,6 +31,7 @@ def architectures() -> list[Architecture]:
                 "segments": Choices((1, 2, 4, 8)),
                 "kernel_width": FloatRange(0.05, 2.0, log=True),
             },
+            memory_grows_with=("segments",),
             portfolio=[{"segments": 4, "kernel_width": 0.25}],
             refits=True,
         ),
@@ -46,6 +48,7 @@ def architectures() -> list[Architecture]:
                 "dropout": FloatRange(0.0, 0.5),
                 "augmentation": FloatRange(0.0, 1.0),
             },
+            memory_grows_with=("width",),
             portfolio=[
                 {
                     "learning_rate": 5e-3,

@@ -121,6 +121,7 @@ DOT_PRODUCT = Architecture(
         "dropout": FloatRange(0.0, 0.5),
         "batch_size": Choices((256, 1024, 4096)),
     },
+    memory_grows_with=("batch_size", "embedding_size"),
     portfolio=(
         {
             "learning_rate": 5e-3,
@@ -145,6 +146,7 @@ NEURAL = Architecture(
         **DOT_PRODUCT.space,
         "hidden": Choices((32, 64, 128)),
     },
+    memory_grows_with=("batch_size", "embedding_size", "hidden"),
     portfolio=({**DOT_PRODUCT.portfolio[0], "hidden": 64},),
     refits=True,
     refit_items=MANY,
@@ -210,6 +212,7 @@ RANKING_NETWORK = Architecture(
         "dropout": FloatRange(0.0, 0.5),
         "batch_size": Choices((256, 1024)),
     },
+    memory_grows_with=("batch_size", "embedding_size"),
     portfolio=(
         {
             "learning_rate": 1e-2,

@@ -20,6 +20,7 @@ from seedbed_sdk.batches import Batch as Batch
 from seedbed_sdk.batches import BatchSource, tensor_of_rows
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.out_of_memory import is_out_of_memory
 from seedbed_sdk.schedule import Pace, Schedule, steps_that_fit
 from seedbed_sdk.trainer import (
     Data,
@@ -27,6 +28,7 @@ from seedbed_sdk.trainer import (
     EpochReport,
     Hardware,
     Interrupted,
+    RateFindingRun,
     Run,
     SplitArrays,
     Verdict,
@@ -151,6 +153,8 @@ class Learner:
 
     def _fit(self, data: Data, run: Run) -> None:
         source = BatchSource(data.train, self.device)
+        if self.step == 0 and isinstance(run, RateFindingRun):
+            self._offer_range_test(data.train, run)
         batch_size, steps_per_epoch = self._begin(data, run)
         self._restore_global_rng()
         pace = Pace()
@@ -167,6 +171,12 @@ class Learner:
         self._keep_best()
         for callback in self.callbacks:
             callback.after_fit(self)
+
+    def _offer_range_test(self, train: SplitArrays, run: RateFindingRun) -> None:
+        from seedbed_sdk.range_test import STEPS, range_test
+
+        cost = STEPS * min(self.config.batch_size, len(train))
+        run.find_rate(cost, lambda seconds: range_test(self, train, seconds=seconds))
 
     def _begin(self, data: Data, run: Run) -> tuple[int, int]:
         """Makes ready for the first step, or the first after a pause: the size of a batch and the
@@ -219,21 +229,25 @@ class Learner:
         return mean
 
     def _step(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:
-        if self.transform is not None:
-            batch, target = self.transform(batch, target, self.generator)
-        rate = self._rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
-        loss = self._backward(batch, target)
-        if self.config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._trained, self.config.clip_norm)
-        self.optimizer.step()
+        loss = self.step_at(self._rate(), batch, target)
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
         self.step += 1
         self.samples += len(target)
         for callback in self.callbacks:
             callback.after_step(self)
+        return loss
+
+    def step_at(self, rate: float, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        """One step of the optimiser with a learning rate; the loss before it. The counters stay."""
+        if self.transform is not None:
+            batch, target = self.transform(batch, target, self.generator)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        loss = self._backward(batch, target)
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._trained, self.config.clip_norm)
+        self.optimizer.step()
         return loss
 
     def _rate(self) -> float:
@@ -248,10 +262,11 @@ class Learner:
                 for parameter in self._trained:
                     parameter.grad = None
                 return self._accumulate(batch, target)
-            except torch.OutOfMemoryError:
-                if self.micro_batch <= 1:
+            except (MemoryError, RuntimeError) as error:
+                if self.micro_batch <= 1 or not is_out_of_memory(error):
                     raise
                 self.micro_batch = max(1, min(self.micro_batch, len(target)) // 2)
+            if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _accumulate(self, batch: Batch, target: torch.Tensor) -> torch.Tensor:

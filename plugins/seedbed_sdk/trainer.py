@@ -14,6 +14,7 @@ from seedbed_sdk.space import Parameters, Space
 if TYPE_CHECKING:
     from seedbed_sdk.datablock import DataBlock
     from seedbed_sdk.learner import Learner
+    from seedbed_sdk.range_test import RangeTest
 
 T = TypeVar("T")
 
@@ -116,6 +117,11 @@ class Diverged(Exception):
     """The loss or the outputs are no longer finite; ends the trial as failed."""
 
 
+class UnusableOutputs(Exception):
+    """What a model puts out is no answer for the target: another shape, or no probabilities where
+    they are needed; ends the trial as failed. The text says what it is and what is needed."""
+
+
 class Interrupted(Exception):
     """The trial was asked to end before it had anything to keep."""
 
@@ -128,7 +134,11 @@ class Run(Protocol):
     """A trial's line to the search. All limits are already reduced by what finishing needs."""
 
     def report(self, report: EpochReport) -> Verdict:
-        """Tells that an epoch has ended. A trainer that is told to stop returns from `fit`."""
+        """Tells that an epoch has ended. A trainer that is told to stop returns from `fit`.
+
+        Raises Diverged where the outputs are not finite, and UnusableOutputs where they are not
+        what the target needs.
+        """
 
     def should_stop(self) -> bool:
         """Whether to end at the next chance, within a second; to be asked between batches."""
@@ -151,6 +161,16 @@ class Run(Protocol):
 
     def log(self, message: str) -> None:
         """Tells the user what is going on before the first epoch, such as computing features."""
+
+
+@runtime_checkable
+class RateFindingRun(Protocol):
+    """A run that may want to know which learning rate suits the network that it is of."""
+
+    def find_rate(self, cost: int, test: Callable[[float], RangeTest]) -> None:
+        """To be called before the first step. `test` is a range test that passes up to `cost`
+        training items and gives up where it would take more than a number of seconds; it may be
+        called, and leaves the network as it was."""
 
 
 class UnlimitedRun:
@@ -270,7 +290,9 @@ class Architecture:
     and validation items together, where there are at most `refit_items` training items; with
     `refit_whole` for all epochs of the trial, as suits a learning rate that decays to the end.
     Where time allows up to `refit_repeats` models with other seeds are trained so, and answer with
-    their mean.
+    their mean. `memory_grows_with` names the hyperparameters of which larger values take more
+    memory: where a trial runs out of it, the next ones have smaller values of these; without any,
+    there is no next.
     """
 
     name: str
@@ -285,4 +307,5 @@ class Architecture:
     refit_items: int = 10_000
     refit_whole: bool = False
     refit_repeats: int = 1
+    memory_grows_with: tuple[str, ...] = ()
     fits: Callable[[DataBlock, Hardware], bool] = _always

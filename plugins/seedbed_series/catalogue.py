@@ -35,6 +35,7 @@ def architectures() -> list[Architecture]:
             *TYPES,
             build=_build_rocket,
             space={"features": Choices((2_000, 5_000, 10_000))},
+            memory_grows_with=("features",),
             portfolio=[{"features": 10_000}],
             refits=True,
         ),
@@ -44,6 +45,7 @@ def architectures() -> list[Architecture]:
             *TYPES,
             build=_build_convnet,
             space={**_network_space(), "augmentation": FloatRange(0.0, 1.0)},
+            memory_grows_with=("width",),
             portfolio=[
                 {
                     "learning_rate": 3e-3,
@@ -62,6 +64,7 @@ def architectures() -> list[Architecture]:
             *TYPES,
             build=_build_pictures,
             space=_network_space(),
+            memory_grows_with=("width",),
             portfolio=[
                 {
                     "learning_rate": 3e-3,

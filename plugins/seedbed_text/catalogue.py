@@ -65,6 +65,7 @@ BAG = Architecture(
         "width": Choices((16, 32, 64)),
         "dropout": FloatRange(0.0, 0.6),
     },
+    memory_grows_with=("width",),
     portfolio=(
         {"learning_rate": 1e-2, "epochs": 10, "weight_decay": 0.1, "width": 32, "dropout": 0.3},
     ),
@@ -84,6 +85,7 @@ FROZEN = Architecture(
         "encoder": ENCODERS,
         "max_tokens": MAX_TOKENS,
     },
+    memory_grows_with=("max_tokens",),
     portfolio=(
         {
             "regularization": 0.1,
@@ -120,6 +122,7 @@ FINE_TUNED = Architecture(
         "encoder": ENCODERS,
         "max_tokens": MAX_TOKENS,
     },
+    memory_grows_with=("max_tokens", "trained_layers"),
     portfolio=(
         {
             "learning_rate": 2e-4,

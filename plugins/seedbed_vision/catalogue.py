@@ -37,6 +37,7 @@ def architectures() -> list[Architecture]:
             "augmentation": FloatRange(0.0, 1.0),
             "flip": Choices((True, False)),
         },
+        memory_grows_with=("width",),
         portfolio=[
             {
                 "learning_rate": 4e-3,
@@ -67,6 +68,7 @@ def _frozen(names: tuple[str, ...]) -> Architecture:
             "resolution": Choices(RESOLUTIONS),
             "flip": Choices((True, False)),
         },
+        memory_grows_with=("resolution",),
         portfolio=[
             {
                 "learning_rate": 2e-3,
@@ -112,6 +114,7 @@ def _fine_tuned(names: tuple[str, ...]) -> Architecture:
             "flip": Choices((True, False)),
             "trained_layers": Choices(backbones.TRAINED_LAYERS),
         },
+        memory_grows_with=("resolution",),
         portfolio=[defaults, {**defaults, "resolution": 128, "epochs": 16}],
         fits=_shows_something,
     )

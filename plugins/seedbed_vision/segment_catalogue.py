@@ -59,6 +59,7 @@ def _frozen(names: tuple[str, ...]) -> Architecture:
             "resolution": Choices(RESOLUTIONS),
             "flip": Choices((True, False)),
         },
+        memory_grows_with=("resolution", "width"),
         portfolio=[defaults],
         fits=_can_be_kept,
     )
@@ -94,6 +95,7 @@ def _u_net(names: tuple[str, ...]) -> Architecture:
             "flip": Choices((True, False)),
             "trained_layers": Choices(backbones.TRAINED_LAYERS),
         },
+        memory_grows_with=("resolution", "width"),
         portfolio=[defaults, {**defaults, "resolution": 224, "epochs": 80}],
     )
 

@@ -14,6 +14,11 @@ class LeaseLost(Aborted):
         )
 
 
+class ProcessSpoiled(Exception):
+    """A worker's process cannot go on, such as when its accelerator has failed; its job goes on in
+    another. The text says what happened."""
+
+
 class StartupError(SeedbedError):
     """The server cannot start as it was told to; the message says what would do."""
 

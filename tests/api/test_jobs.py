@@ -363,14 +363,16 @@ def test_a_worker_that_dies_is_replaced_and_the_trials_go_on(
     assert logs == ["the worker process died: killed by signal 9 (out of memory?)"]
 
 
-def test_a_job_whose_worker_dies_three_times_in_a_row_fails(service: Harness, dataset: str) -> None:
+def test_a_job_whose_worker_dies_three_times_outside_a_trial_fails(
+    service: Harness, dataset: str
+) -> None:
     job = service.finished(dataset, mode="die")
     assert job.state == jobs_pb2.Job.FAILED
     assert job.error.message.startswith(
         "the worker process died 3 times in a row without a finished trial in between, "
         "the last time: killed by signal 9 (out of memory?)"
     )
-    assert job.consumption.trials == 3
+    assert job.consumption.trials == 0
 
 
 def test_what_a_driver_raises_fails_the_job(service: Harness, dataset: str) -> None:

@@ -50,10 +50,11 @@ def run_job(assignment: Assignment, control: Control) -> None:
     session.set_findings([Finding("WARNING", "constant_column", "column a is constant", "a")])
     first = len(session.trials())
     if mode == "die" or (mode == "die_once" and assignment.attempt == 1):
-        if first == 0 and mode == "die_once":
-            _train(session, first)
-            first += 1
-        session.start_trial(_trial(first))
+        if mode == "die_once":
+            if first == 0:
+                _train(session, first)
+                first += 1
+            session.start_trial(_trial(first))
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "hang":
         _hang(session, assignment)

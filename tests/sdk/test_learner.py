@@ -237,20 +237,32 @@ def test_schedule_rises_holds_and_falls(total: int) -> None:
         assert rates[60:] == sorted(rates[60:], reverse=True)
 
 
+def not_allocated() -> RuntimeError:
+    """What torch raises on the CPU for more memory than there can be."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    return caught.value
+
+
 class SmallMemory(Net):
     """Has no memory for more than seven items at once."""
 
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__()
+        self.error = error
+
     def forward(self, batch: Batch) -> torch.Tensor:
         if self.training and len(batch["x"]) > 7:
-            raise torch.OutOfMemoryError("no memory")
+            raise self.error or not_allocated()
         return super().forward(batch)
 
 
-def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), MemoryError(), None])
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(error: Exception | None) -> None:
     data = make_data()
     torch.manual_seed(0)
     block = DataBlock([], CategoryBlock("y", ("a", "b", "c")))
-    learner = Learner(SmallMemory(), block, LearnerConfig(4, 0.02, batch_size=30), seed=1)
+    learner = Learner(SmallMemory(error), block, LearnerConfig(4, 0.02, batch_size=30), seed=1)
     run = make_run(data)
     learner.fit(data, run)
     assert learner.micro_batch == 7

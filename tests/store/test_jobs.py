@@ -150,6 +150,24 @@ def test_three_deaths_in_a_row_fail_the_job(store: Store) -> None:
     assert store.jobs.worker_died("none", 1, "again") is None
 
 
+def test_deaths_in_the_midst_of_trials_are_for_the_search_to_judge(store: Store) -> None:
+    with_job(store)
+    for number in range(20):
+        leased = store.jobs.lease()
+        assert leased is not None
+        with store.jobs.writing("job1", attempt=leased.attempt) as writer:
+            writer.put_trial(Trial(number, "net", {}))
+        said = "out of memory: the system ended the worker process" if number == 1 else ""
+        after = store.jobs.worker_died("job1", leased.attempt, "killed by signal 9", said)
+        assert after is not None
+        assert after.state is (JobState.QUEUED if number < 19 else JobState.FAILED)
+    trials = store.trials.list("job1")
+    assert trials[0].reason == "worker process died: killed by signal 9"
+    assert trials[1].reason == "out of memory: the system ended the worker process"
+    assert {trial.state for trial in trials} == {TrialState.FAILED}
+    assert not store.trials.any_running("job1")
+
+
 def test_stopping_a_job_that_has_trials_lets_it_finish(store: Store) -> None:
     with_job(store)
     assert store.jobs.request_stop("job1").state is JobState.CANCELLED

@@ -36,6 +36,11 @@ INTERRUPTED = 130
     help="What the model may take to answer one example on a processor: 5ms, 250us, 0.1s.",
 )
 @click.option("--max-size", metavar="SIZE", help="What its files may take: 20MB, 512KiB.")
+@click.option(
+    "--find-learning-rate",
+    is_flag=True,
+    help="Look for each network's learning rate in a short test before its first trial.",
+)
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @json_option
 @connection_options
@@ -45,6 +50,7 @@ def train(
     wanted: dict[str, Any],
     max_latency: str | None,
     max_size: str | None,
+    find_learning_rate: bool,
     detach: bool,
 ) -> int:
     """Search for the best model within a budget.
@@ -52,7 +58,13 @@ def train(
     Ctrl-C stops the search and keeps the best model so far; a second one cancels the job.
     """
     with session.client() as client:
-        job = client.train(**wanted, max_latency=max_latency, max_size=max_size, detach=True)
+        job = client.train(
+            **wanted,
+            max_latency=max_latency,
+            max_size=max_size,
+            find_learning_rate=find_learning_rate,
+            detach=True,
+        )
         if detach:
             _show_detached(session, job)
             return 0

@@ -137,6 +137,7 @@ class Job(_message.Message):
     CONSTRAINTS_FIELD_NUMBER: _builtins.int
     STARTING_POINTS_FIELD_NUMBER: _builtins.int
     IGNORE_EARLIER_JOBS_FIELD_NUMBER: _builtins.int
+    FIND_LEARNING_RATE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
@@ -175,6 +176,11 @@ class Job(_message.Message):
     ignore_earlier_jobs: _builtins.bool
     """Otherwise the best settings of up to three earlier jobs of the same project
     on the most similar data are tried after the starting points.
+    """
+    find_learning_rate: _builtins.bool
+    """Whether each network's first trial is preceded by a learning rate range
+    test, where that takes at most 2 % of the budget; the rate that it suggests
+    is tried next.
     """
     state: Global___Job.State.ValueType
     """The rest is set by the server."""
@@ -274,6 +280,7 @@ class Job(_message.Message):
         constraints: Global___Constraints | None = ...,
         starting_points: _abc.Iterable[_struct_pb2.Struct] | None = ...,
         ignore_earlier_jobs: _builtins.bool = ...,
+        find_learning_rate: _builtins.bool = ...,
         state: Global___Job.State.ValueType = ...,
         error: _status_pb2.Status | None = ...,
         stop_reason: Global___Job.StopReason.ValueType = ...,
@@ -294,7 +301,7 @@ class Job(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "progress", b"progress", "replay", b"replay", "seed", b"seed", "start_time", b"start_time", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "earlier_jobs", b"earlier_jobs", "end_time", b"end_time", "error", b"error", "findings", b"findings", "ignore_earlier_jobs", b"ignore_earlier_jobs", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "replay", b"replay", "replay_of", b"replay_of", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "starting_points", b"starting_points", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "earlier_jobs", b"earlier_jobs", "end_time", b"end_time", "error", b"error", "find_learning_rate", b"find_learning_rate", "findings", b"findings", "ignore_earlier_jobs", b"ignore_earlier_jobs", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "replay", b"replay", "replay_of", b"replay_of", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "starting_points", b"starting_points", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015

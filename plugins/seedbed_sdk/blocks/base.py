@@ -204,6 +204,11 @@ class TargetBlock(Block):
     def output_size(self) -> int:
         """Numbers per item that a network has to put out."""
 
+    @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """The shape of an item's activated outputs; None where they may differ in shape."""
+        return None
+
     @abstractmethod
     def loss(
         self, raw: torch.Tensor, target: torch.Tensor, *, label_smoothing: float = 0.0

@@ -110,6 +110,10 @@ class CategoryBlock(TargetBlock):
     def output_size(self) -> int:
         return len(self.classes)
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.output_size,)
+
     def loss(
         self, raw: torch.Tensor, target: torch.Tensor, *, label_smoothing: float = 0.0
     ) -> torch.Tensor:

@@ -90,6 +90,11 @@ class MultiTargetBlock(TargetBlock):
     def output_size(self) -> int:
         return sum(part.output_size for part in self.parts)
 
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        classes = [part.output_size for part in self.parts if part.type == CategoryBlock.type]
+        return len(self.parts), 1 + max(classes, default=0)
+
     def loss(
         self, raw: torch.Tensor, target: torch.Tensor, *, label_smoothing: float = 0.0
     ) -> torch.Tensor:
@@ -107,7 +112,7 @@ class MultiTargetBlock(TargetBlock):
         return torch.stack(losses).mean()
 
     def activate(self, raw: torch.Tensor) -> torch.Tensor:
-        outputs = raw.new_zeros((len(raw), *self._shape()))
+        outputs = raw.new_zeros((len(raw), *self.output_shape))
         for place, (part, piece) in enumerate(zip(self.parts, self._pieces(raw), strict=True)):
             outputs[:, place, self._channels(part)] = part.activate(piece).to(outputs.dtype)
         return outputs
@@ -125,7 +130,7 @@ class MultiTargetBlock(TargetBlock):
 
     def join(self, outputs: Sequence[Array]) -> Array:
         """The activated outputs of all parts as float64 [N, T, 1 + C]."""
-        joined = np.zeros((len(outputs[0]), *self._shape()))
+        joined = np.zeros((len(outputs[0]), *self.output_shape))
         for place, (part, piece) in enumerate(zip(self.parts, outputs, strict=True)):
             joined[:, place, self._channels(part)] = piece
         return joined
@@ -172,10 +177,6 @@ class MultiTargetBlock(TargetBlock):
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> MultiTargetBlock:
         return cls([PARTS[part["type"]].from_state(part) for part in state["parts"]])
-
-    def _shape(self) -> tuple[int, int]:
-        classes = [part.output_size for part in self.parts if part.type == CategoryBlock.type]
-        return len(self.parts), 1 + max(classes, default=0)
 
     @staticmethod
     def _channels(part: Part) -> slice:

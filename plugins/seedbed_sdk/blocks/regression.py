@@ -95,6 +95,10 @@ class RegressionBlock(TargetBlock):
     def output_size(self) -> int:
         return 1
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.output_size,)
+
     def loss(
         self,
         raw: torch.Tensor,

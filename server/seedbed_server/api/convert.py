@@ -175,6 +175,7 @@ def job_to_message(job: values.Job) -> jobs_pb2.Job:
         seed=job.seed,
         search_space={k: domain_to_message(d) for k, d in job.search_space.items()},
         constraints=_constraints(job.constraints),
+        find_learning_rate=job.find_learning_rate,
         state=jobs_pb2.Job.State.Value(str(job.state)),
         error=None if job.error is None else status.to_status(job.error),
         stop_reason=_stop_reason(job.stop_reason),

@@ -70,6 +70,7 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
         metric=wanted.metric,
         budget=budget,
         constraints=constraints,
+        find_learning_rate=wanted.find_learning_rate,
         seed=wanted.seed,
         search_space=space,
         starting_points=tuple(points),

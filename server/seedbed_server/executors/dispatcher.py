@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import structlog
 
@@ -12,8 +14,10 @@ from seedbed_sdk.errors import SeedbedError
 from seedbed_server.data.references import Policy
 from seedbed_server.executors.assignment import Assignment
 from seedbed_server.executors.local import Worker
+from seedbed_server.executors.memory import out_of_memory_kills
+from seedbed_server.executors.overdue import why_overdue
 from seedbed_server.executors.processes import describe_exit
-from seedbed_server.jobs.values import INTERRUPTED, Job
+from seedbed_server.jobs.values import HUNG, INTERRUPTED, OUT_OF_MEMORY, Job
 from seedbed_server.store import Files, Store
 
 log = structlog.get_logger()
@@ -44,12 +48,15 @@ def make_slots(devices: str, workers: int, *, cpus: int, cuda: int) -> list[Slot
 
 @dataclass
 class _Running:
-    """A job that was leased. `worker` is None while its process starts."""
+    """A job that was leased. `worker` is None while its process starts. `stopped_at` is when the
+    user stopped it, by the event loop's clock; `hung` is why its worker was ended, if it was."""
 
     job: Job
     slot: Slot
     worker: Worker | None = None
     killed: bool = False
+    stopped_at: float | None = None
+    hung: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -110,6 +117,7 @@ class Dispatcher:
         that is just starting reads it from its row."""
         running = self._running.get(job_id)
         if running is not None and running.worker is not None:
+            running.stopped_at = asyncio.get_running_loop().time()
             running.worker.stop()
 
     async def cancel(self, job_id: str) -> None:
@@ -176,6 +184,7 @@ class Dispatcher:
             device=running.slot.device,
             policy=self._policy,
         )
+        kills = out_of_memory_kills()
         try:
             worker = await Worker.start(assignment, self._driver, lambda: self._notify(job.id))
         except (EOFError, OSError) as error:
@@ -183,6 +192,7 @@ class Dispatcher:
             await self._record_death(job, f"could not be started: {error}")
             return
         running.worker = worker
+        watch = asyncio.create_task(self._watch_over(running, worker))
         try:
             if running.killed:
                 await worker.kill()
@@ -190,24 +200,53 @@ class Dispatcher:
                 worker.stop()
             status = await worker.wait()
         finally:
+            watch.cancel()
             worker.close()
         log.info("worker_ended", job=job.id, attempt=job.attempt, how=describe_exit(status))
         await asyncio.to_thread(self._files.drop_unpublished, job.id)
         if not self._closing:
-            await self._record_death(job, describe_exit(status))
+            trial_reason = running.hung and f"{HUNG}{running.hung}; its process was ended"
+            if status == -signal.SIGKILL and out_of_memory_kills() > kills:
+                trial_reason = f"{OUT_OF_MEMORY}: the system ended the worker process"
+            await self._record_death(job, describe_exit(status), trial_reason)
             await asyncio.to_thread(self._drop_scratch, job.id)
+
+    async def _watch_over(self, running: _Running, worker: Worker) -> None:
+        """Ends a worker whose trial does not end when it has to."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            at = running.stopped_at
+            stopped_for = None if at is None else clock() - at
+            try:
+                why = await asyncio.to_thread(self._why_overdue, running.job.id, stopped_for)
+            except SeedbedError as error:
+                log.error("job_not_watched_over", job=running.job.id, why=error.message)
+                continue
+            if why:
+                log.warning("trial_hangs", job=running.job.id, why=why)
+                running.hung = why
+                await worker.kill()
+                return
+
+    def _why_overdue(self, job_id: str, stopped_for: float | None) -> str:
+        why = why_overdue(self._store.jobs.get(job_id), datetime.now(UTC), stopped_for)
+        # What comes between trials, such as making an earlier model anew, takes what it takes.
+        if not why or not self._store.trials.any_running(job_id):
+            return ""
+        return why
 
     def _drop_scratch(self, job_id: str) -> None:
         """Of an ended job; one that goes on with another worker keeps it."""
         if job_id not in self._store.jobs.unfinished():
             self._files.drop_scratch(job_id)
 
-    async def _record_death(self, job: Job, how: str) -> None:
+    async def _record_death(self, job: Job, how: str, trial_reason: str = "") -> None:
         """Does nothing where the worker had ended its job, or lost it."""
         while True:
             try:
                 after = await asyncio.to_thread(
-                    self._store.jobs.worker_died, job.id, job.attempt, how
+                    self._store.jobs.worker_died, job.id, job.attempt, how, trial_reason
                 )
                 break
             except SeedbedError as error:

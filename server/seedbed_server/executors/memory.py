@@ -5,11 +5,19 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
 
 TRIM_THRESHOLD = -1
 TOP_PAD = -2
 MMAP_MAX = -4
 PAD_BYTES = 256 * 2**20
+OOM_SCORE = 500
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+_STATUS = Path("/proc/self/status")
+_COUNTERS = Path("/proc/vmstat")
 
 
 def keep_freed_memory() -> None:
@@ -33,3 +41,35 @@ def give_back_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()
+
+
+def go_first_out_of_memory() -> None:
+    """Makes Linux end this process, and those it starts, before others of its size: a job and not
+    the server."""
+    with suppress(OSError):
+        _OOM_SCORE.write_text(str(OOM_SCORE))
+
+
+def limit_memory_to_available() -> None:
+    """Makes an allocation of more than the machine has left now fail, so that a trial gets a
+    MemoryError in place of a signal that ends the process. Linux alone counts what it takes to."""
+    if not _STATUS.exists():
+        return
+    import resource
+
+    available = psutil.virtual_memory().available
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    held = int(lines["VmData"].split()[0]) * 1024
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held + available
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def out_of_memory_kills() -> int:
+    """How many processes Linux has ended since it started, because memory was short; 0 where that
+    is not known."""
+    if not _COUNTERS.exists():
+        return 0
+    counters = dict(line.split() for line in _COUNTERS.read_text().splitlines())
+    return int(counters.get("oom_kill", 0))

@@ -15,6 +15,11 @@ from typing import Any, NoReturn
 
 import psutil
 
+from seedbed_server.executors.memory import go_first_out_of_memory
+
+# The status of a worker that could not go on, although its job can.
+SPOILED = 70
+
 _context: ForkServerContext = multiprocessing.get_context("forkserver")
 # The module that starts processes keeps state that is not safe for threads.
 _starting = threading.Lock()
@@ -103,6 +108,7 @@ def enter_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    go_first_out_of_memory()
 
 
 def leave_child(status: int) -> NoReturn:
@@ -128,6 +134,8 @@ def describe_exit(status: int | None) -> str:
         return "it does not answer"
     if status == -signal.SIGKILL:
         return "killed by signal 9 (out of memory?)"
+    if status == SPOILED:
+        return "it was given up, since a trial had left it unusable"
     if status < 0:
         try:
             return f"killed by signal {-status} ({signal.Signals(-status).name})"

@@ -10,9 +10,10 @@ import structlog
 
 from seedbed_sdk.errors import SeedbedError
 from seedbed_server import logs
-from seedbed_server.errors import LeaseLost
+from seedbed_server.errors import LeaseLost, ProcessSpoiled
 from seedbed_server.executors.assignment import Assignment, Control
-from seedbed_server.executors.processes import enter_child, leave_child, limit_threads
+from seedbed_server.executors.memory import limit_memory_to_available
+from seedbed_server.executors.processes import SPOILED, enter_child, leave_child, limit_threads
 from seedbed_server.jobs.session import JobSession
 from seedbed_server.store import Store
 
@@ -30,6 +31,8 @@ def work(assignment: Assignment, driver: str, orders: Connection, notices: Conne
     structlog.contextvars.bind_contextvars(job=assignment.job_id, attempt=assignment.attempt)
     control = Control(orders, notices)
     limit_threads(assignment.threads)
+    if assignment.device == "cpu":
+        limit_memory_to_available()
     store = Store(assignment.database_url)
     session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
     status = 0
@@ -37,6 +40,9 @@ def work(assignment: Assignment, driver: str, orders: Connection, notices: Conne
         _run(assignment, driver, control, session)
     except LeaseLost as error:
         log.info("lease_lost", why=error.message)
+    except ProcessSpoiled as error:
+        log.warning("worker_spoiled", why=str(error))
+        status = SPOILED
     except Exception:  # noqa: BLE001 - the database cannot be written; the parent takes it from here
         log.error("worker_failed", traceback=traceback.format_exc())
         status = 1
@@ -52,6 +58,9 @@ def _run(assignment: Assignment, driver: str, control: Control, session: JobSess
         module, function = driver.split(":")
         getattr(import_module(module), function)(assignment, control)
     except LeaseLost:
+        raise
+    except ProcessSpoiled as error:
+        session.log("WARNING", f"{error}; the job goes on in another process")
         raise
     except SeedbedError as error:
         log.warning("job_failed", reason=error.reason, why=error.message)

@@ -40,9 +40,11 @@ class StopReason(StrEnum):
 
 INTERRUPTED = "the server was stopped during the trial"
 """The reason of a trial that failed for no fault of its own; its settings are tried again."""
-
-DIED = "worker process died"
-"""How the reason of a trial begins in which that happened."""
+WORKER_DIED = "worker process died: "
+HUNG = "hung: "
+OUT_OF_MEMORY = "out of memory"
+"""How the reasons of trials begin in which the process died, that did not end when they were told
+to, and for which memory did not suffice."""
 
 
 class TrialState(StrEnum):
@@ -227,6 +229,7 @@ class Job:
     starting_points: tuple[Mapping[str, Any], ...] = ()
     ignore_earlier_jobs: bool = False
     earlier_jobs: tuple[EarlierJob, ...] | None = None
+    find_learning_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

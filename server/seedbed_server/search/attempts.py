@@ -5,22 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.trainer import (
     BatchableTrainer,
     ContinuingTrainer,
     Data,
     Diverged,
+    Hardware,
     Interrupted,
     Trainer,
 )
-from seedbed_server.jobs.values import Trial
+from seedbed_server.jobs.values import OUT_OF_MEMORY, Trial
+from seedbed_server.search.faults import (
+    CRASHED,
+    NO_FAULT,
+    Fault,
+    after_out_of_memory,
+    fault_of,
+    is_for_the_job,
+    spare_descriptors,
+    too_many_files,
+)
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.study import Proposal
 
@@ -29,9 +39,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-CUT_SHORT = "interrupted: "
-"""How the reason of a trial begins that had no time to finish anything."""
-
 
 @dataclass
 class Attempt:
@@ -39,7 +46,7 @@ class Attempt:
 
     `trial` is as it was before, `again` says that it goes on from the `checkpoint`. After
     `prepare`, `learner` is what is left to train, on `data`, where the trainer leaves that to one.
-    `seconds` is what was worked on it; `reason` why it has failed.
+    `seconds` is what was worked on it; `fault` why it has failed, if its reason is not empty.
     """
 
     proposal: Proposal
@@ -47,12 +54,12 @@ class Attempt:
     make_run: Callable[[], TrialRun]
     build: Callable[[], Trainer]
     data: Data
-    device: str = "cpu"
+    hardware: Hardware
     checkpoint: Path | None = None
     trainer: Trainer | None = None
     learner: Learner | None = None
     seconds: float = 0.0
-    reason: str = ""
+    fault: Fault = NO_FAULT
     run: TrialRun = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +70,11 @@ class Attempt:
     def again(self) -> bool:
         """Whether it goes on."""
         return self.checkpoint is not None
+
+    @property
+    def reason(self) -> str:
+        """Why it has failed; empty where it has not."""
+        return self.fault.reason
 
     def prepare(self) -> None:
         """Does what comes before the training, such as computing features."""
@@ -87,13 +99,15 @@ class Attempt:
         if error is not None:
             self._fail(error)
         elif not self.reason and self.run.best_score is None:
-            self.reason = "the model reported no score"
+            self.fault = Fault("the model reported no score")
+        self.fault = replace(self.fault, spoils=self.fault.spoils or too_many_files())
         self.run.flush()
 
     def start_over(self) -> None:
         """Forgets what was trained."""
         self.run.flush()
         self.run = self.make_run()
+        self.fault = NO_FAULT
         self.prepare()
 
     @contextmanager
@@ -101,31 +115,19 @@ class Attempt:
         """Counts the time, and makes of what is raised the reason of a failure."""
         began = time.monotonic()
         try:
-            yield
-        except Exception as error:  # noqa: BLE001 - a plugin's model may raise anything
+            with spare_descriptors():
+                yield
+        except BaseException as error:  # a plugin's model may raise anything, SystemExit too
+            if is_for_the_job(error):
+                raise
             self._fail(error)
         finally:
             self.seconds += time.monotonic() - began
+        if self.reason.startswith(OUT_OF_MEMORY):
+            after_out_of_memory()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.trainer = self.learner = None
-        if isinstance(error, Diverged):
-            self.reason = f"diverged: {error}"
-        elif isinstance(error, Interrupted):
-            self.reason = f"{CUT_SHORT}{error}"
-        elif is_out_of_memory(error):
-            here = isinstance(error, MemoryError)
-            self.reason = "out of memory" if here else f"out of memory on {self.device}"
-        elif isinstance(error, SeedbedError) and error.code == "ABORTED":
-            raise error
-        else:
+        self.fault = fault_of(error, self.hardware)
+        if self.reason.startswith(CRASHED):
             log.error("trial_failed", trial=self.proposal.number, exc_info=error)
-            self.reason = f"crashed: {type(error).__name__}: {error}"
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether it says that memory is short."""
-    import torch
-
-    kinds = MemoryError, torch.OutOfMemoryError
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)

@@ -24,12 +24,12 @@ from seedbed_server.jobs.values import (
     JobState,
     Trial,
 )
-from seedbed_server.search.attempts import CUT_SHORT
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
 from seedbed_server.search.costs import Meter, raw_example
 from seedbed_server.search.earlier import similar_jobs
 from seedbed_server.search.examining import examine_once
+from seedbed_server.search.faults import CUT_SHORT, unusable_device
 from seedbed_server.search.finishing import Finishing, end_without_model, finish
 from seedbed_server.search.loop import Search
 from seedbed_server.search.preparing import prepare
@@ -53,7 +53,7 @@ def run_job(assignment: Assignment, control: Control) -> None:
     job = session.job()
     started = time.monotonic() - _seconds_used(job)
     registry = load()
-    hardware = Hardware(assignment.device, assignment.threads)
+    hardware = _hardware(assignment, session)
     session.set_state(JobState.PREPARING)
     row = session.dataset()
     sources = sources_of(row, store, files)
@@ -148,6 +148,17 @@ def _to_try_again(earlier: Sequence[Trial], spending: Spending) -> list[Trial]:
     short = [trial for trial in earlier if trial.reason.startswith(CUT_SHORT)]
     spending.trials += len(short)
     return [replace(t, reason=INTERRUPTED) if t in short else t for t in earlier]
+
+
+def _hardware(assignment: Assignment, session: JobSession) -> Hardware:
+    """Where the job runs: the CPU where its accelerator has gone."""
+    if assignment.device != "cpu" and (why := unusable_device(assignment.device)):
+        session.log(
+            "WARNING",
+            f"{assignment.device} cannot be used: {why}; the job runs on the CPU, which is slower",
+        )
+        return Hardware(threads=assignment.threads)
+    return Hardware(assignment.device, assignment.threads)
 
 
 def _seconds_used(job: Job) -> float:

@@ -10,11 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from seedbed_sdk import bundle
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import PreparedData
 from seedbed_sdk.ensemble import ENSEMBLE, EnsembleTrainer, weighted_mean
 from seedbed_sdk.errors import SeedbedError
+from seedbed_sdk.outputs import check_outputs
 from seedbed_sdk.registry import Registry
 from seedbed_sdk.space import Parameters
 from seedbed_sdk.trainer import Trainer
@@ -34,10 +37,13 @@ from seedbed_server.search.candidates import LOADING_SECONDS, Candidate
 from seedbed_server.search.check import Plan
 from seedbed_server.search.costs import Cost, milliseconds
 from seedbed_server.search.ensembling import select
+from seedbed_server.search.faults import fault_of
 from seedbed_server.search.loop import Search
 from seedbed_server.search.refit import refit, repeats_of, seed_of
 from seedbed_server.store import Files
 from seedbed_server.store.files import full_disk_is_an_error
+
+log = structlog.get_logger()
 
 # What the scores of the test split may add to a bundle that was measured without them.
 SIZE_MARGIN = 512
@@ -117,10 +123,10 @@ class _Chosen:
 def finish(search: Search, means: Finishing, stop_reason: StopReason) -> None:
     """Chooses, scores what was chosen on the test split, once, and publishes it.
 
-    Raises SeedbedError where nothing meets the constraints.
+    Raises SeedbedError where nothing meets the constraints, or nothing can predict the test split.
     """
     job, metric, block = search.job, means.plan.metric, means.plan.block
-    chosen, cost = _choose(search, means)
+    chosen, cost, predicted = _choose(search, means)
     if len(chosen.parts) > 1 and chosen.of_one_trial:
         search.session.log(
             "INFO",
@@ -134,7 +140,7 @@ def finish(search: Search, means: Finishing, stop_reason: StopReason) -> None:
     if found := _passed_over(search, chosen):
         search.session.set_findings([*means.findings, *found])
     validation = scoring.score(metric, search.data.valid.target, chosen.outputs, seed=job.seed)
-    outputs = target.calibrated(chosen.trainer.predict(means.prepared.test.inputs))
+    outputs = target.calibrated(predicted)
     truth = means.prepared.test.target
     test = scoring.score(metric, truth, outputs, seed=job.seed)
     measured = scoring.score_all(means.registry.metrics_of(target), target, test, truth, outputs)
@@ -187,34 +193,62 @@ def end_without_model(search: Search, reason: StopReason) -> None:
         search.session.cancel()
         return
     why = search.last_failure or "no trial could finish within the budget"
+    ended, would = "the budget was used up", "to faster architectures"
+    if reason is StopReason.SPACE_EXHAUSTED:
+        ended, would = "nothing is left to try", "to architectures that do not fail"
     raise SeedbedError(
-        f"the budget was used up and no trial succeeded; the last one: {why}; "
-        "give a larger budget, or narrow the search space to faster architectures",
+        f"{ended} and no trial succeeded; the last one: {why}; "
+        f"give a larger budget, or narrow the search space {would}",
         reason=NO_TRIAL_SUCCEEDED,
     )
 
 
-def _choose(search: Search, means: Finishing) -> tuple[_Chosen, Cost | None]:
-    """What is to be published, and what it costs where that had to be measured."""
-    constrained = search.job.constraints != Constraints()
-    for chosen in _possible(search):
-        cost = _cost(search, means, chosen) if constrained else None
-        if cost is not None and cost.share(search.job.constraints) > 1.0:
-            continue
-        again = _refitted(search, chosen)
-        if again is None:
-            return chosen, cost
-        cost_again = _cost(search, means, again) if constrained else None
-        if cost_again is not None and cost_again.share(search.job.constraints) > 1.0:
-            return chosen, cost
-        return again, cost_again
+def _choose(search: Search, means: Finishing) -> tuple[_Chosen, Cost | None, Array]:
+    """What is to be published, what it costs where that had to be measured, and its activated
+    outputs on the test split. What fails there is passed over for the next best."""
+    failure = ""
+    for chosen, cost in _choices(search, means):
+        test = means.prepared.test
+        try:
+            outputs = chosen.trainer.predict(test.inputs)
+            check_outputs(means.plan.block.target, outputs, len(test))
+        except Exception as error:  # a plugin's model may raise anything
+            log.exception("test_split_not_predicted", job=search.job.id)
+            failure = f"{chosen.architecture}: {fault_of(error, search.hardware).reason}"
+            search.session.log(
+                "WARNING", f"the test split cannot be predicted, so the next best counts; {failure}"
+            )
+        else:
+            return chosen, cost, outputs
+    if failure:
+        raise SeedbedError(
+            f"no model can predict the test split; the last one: {failure}",
+            reason="TEST_SPLIT_NOT_PREDICTED",
+        )
     raise _not_met(search)
 
 
-def _possible(search: Search) -> Iterator[_Chosen]:
+def _choices(search: Search, means: Finishing) -> Iterator[tuple[_Chosen, Cost | None]]:
+    """What may be published, the best first. After a worker has died nothing is risked: no
+    ensemble, and nothing is trained once more."""
+    constrained = search.job.constraints != Constraints()
+    careful = search.session.job().deaths > 0
+    for chosen in _possible(search, careful=careful):
+        cost = _cost(search, means, chosen) if constrained else None
+        if cost is not None and cost.share(search.job.constraints) > 1.0:
+            continue
+        again = None if careful else _refitted(search, chosen)
+        if again is not None:
+            cost_again = _cost(search, means, again) if constrained else None
+            if cost_again is None or cost_again.share(search.job.constraints) <= 1.0:
+                yield again, cost_again
+        yield chosen, cost
+
+
+def _possible(search: Search, *, careful: bool) -> Iterator[_Chosen]:
     """The ensemble if it is the better, then the trials alone, the best first."""
     pool = search.pool
-    if (ensemble := _ensemble(search)) is not None:
+    if not careful and (ensemble := _ensemble(search)) is not None:
         yield ensemble
     for candidate in pool.all():
         yield _Chosen((_Part(candidate, pool.load(candidate)),), candidate.outputs)
@@ -260,7 +294,12 @@ def _refitted(search: Search, chosen: _Chosen) -> _Chosen | None:
     parts: list[_Part] = []
     for part in chosen.parts:
         repeats = repeats_of(search, part.candidate) if chosen.of_one_trial else 1
-        again = refit(search, part.candidate, repeats=repeats)
+        try:
+            again = refit(search, part.candidate, repeats=repeats)
+        except Exception as error:  # noqa: BLE001 - a plugin's model may raise anything
+            reason = fault_of(error, search.hardware).reason
+            search.session.log("WARNING", f"the model stays as it is; training it again: {reason}")
+            again = None
         if again is None:
             parts.append(part)
             continue

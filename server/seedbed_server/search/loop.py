@@ -13,13 +13,8 @@ import structlog
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.trainer import (
-    Blueprint,
-    ContinuingTrainer,
-    Data,
-    Hardware,
-    Trainer,
-)
+from seedbed_sdk.trainer import Blueprint, ContinuingTrainer, Data, Hardware, Trainer
+from seedbed_server.errors import ProcessSpoiled
 from seedbed_server.jobs.values import (
     INTERRUPTED,
     BestChanged,
@@ -29,7 +24,7 @@ from seedbed_server.jobs.values import (
     Trial,
     TrialState,
 )
-from seedbed_server.search.attempts import CUT_SHORT, Attempt
+from seedbed_server.search.attempts import Attempt
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.candidates import (
     SELECTING_SECONDS,
@@ -39,6 +34,7 @@ from seedbed_server.search.candidates import (
 )
 from seedbed_server.search.costs import Meter, seconds_for_an_item
 from seedbed_server.search.ensembling import select
+from seedbed_server.search.faults import CUT_SHORT, fault_of
 from seedbed_server.search.first_trials import first_trials_of
 from seedbed_server.search.paused import PausedTrials
 from seedbed_server.search.recipes import company_of
@@ -54,6 +50,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_FAILURES_IN_A_ROW = 10
+# Where the time was up before anything had been trained, so many trials may overrun it.
+FALLBACKS = 2
 # A run cut shorter than this seldom beats those that were not.
 LEAST_SHARE_OF_A_TRIAL = 0.5
 # Where another architecture is ahead, what takes longer than this share of the time left is not
@@ -81,6 +79,7 @@ class Search:
     folder: Path
     meter: Meter | None = None
     failures_in_a_row: int = 0
+    fallbacks: int = 0
     last_failure: str = ""
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     trial_seconds: dict[str, float] = field(default_factory=dict)
@@ -112,7 +111,8 @@ class Search:
         """Runs trials until a limit is reached and returns which. `earlier` are the trials of a
         worker that this one replaces.
 
-        Raises SeedbedError where one trial after the other fails.
+        Raises SeedbedError where one trial after the other fails, and ProcessSpoiled where the
+        search has to go on in another process.
         """
         first = first_trials_of(self.space, self.job)
         study = Study(self.space, self.metric, self.job.seed, earlier, first)
@@ -125,6 +125,8 @@ class Search:
             promoted = paused.promoted()
             if reason is StopReason.TRIAL_BUDGET and promoted is not None:
                 reason = None  # To go on with a trial is not to begin one.
+            if reason is StopReason.TIME_BUDGET and self._fall_back(study, paused):
+                continue
             if reason is not None:
                 return reason
             if promoted is not None:
@@ -136,7 +138,11 @@ class Search:
                 continue
             proposal = proposal or study.ask(affordable=self._affordable)
             if proposal is None:
-                return StopReason.SPACE_EXHAUSTED if study.exhausted else StopReason.TIME_BUDGET
+                if study.exhausted:
+                    return StopReason.SPACE_EXHAUSTED
+                if self._fall_back(study, paused):
+                    continue
+                return StopReason.TIME_BUDGET
             self._try(study, paused, self._begin(study, proposal))
             if self.best is None and self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 raise SeedbedError(
@@ -188,6 +194,23 @@ class Search:
             return False
         return LEAST_SHARE_OF_A_TRIAL * seconds < left and self._affordable(architecture)
 
+    def _fall_back(self, study: Study, paused: PausedTrials) -> bool:
+        """Trains the simplest model where the time is up and there is none yet, however long it
+        takes: a budget too small for it still brings a model. Returns whether it tried."""
+        if self.best is not None or self.pool.closest is not None or self.fallbacks >= FALLBACKS:
+            return False
+        proposal = study.fallback()
+        if proposal is None:
+            return False
+        self.fallbacks += 1
+        self.session.log(
+            "WARNING",
+            f"the time is up and there is no model yet: {proposal.architecture} is trained all the "
+            "same, beyond the budget",
+        )
+        self._try(study, paused, self._begin(study, proposal, to_its_end=True))
+        return True
+
     def _go_on(self, study: Study, paused: PausedTrials, trial: Trial, *, may_pause: bool) -> None:
         """Continues a trial from its checkpoint."""
         proposal = Proposal(trial.number, trial.architecture, dict(trial.parameters))
@@ -196,7 +219,8 @@ class Search:
         self._try(study, paused, attempt)
 
     def _try(self, study: Study, paused: PausedTrials, first: Attempt) -> None:
-        """Trains a trial, and others like it that it is faster together with."""
+        """Trains a trial, and others like it that it is faster together with. Raises ProcessSpoiled
+        where the process cannot go on after that."""
         architecture = first.proposal.architecture
         self.spending.trial_item_seconds = self.item_seconds.get(architecture, 0.0)
         first.prepare()
@@ -206,9 +230,13 @@ class Search:
         self.spending.trial_item_seconds = 0.0
         for attempt in attempts:
             self._end(study, paused, attempt)
+        for attempt in attempts:
+            if spoils := attempt.fault.spoils:
+                trial = attempt.trial
+                raise ProcessSpoiled(f"{spoils} in trial {trial.number} ({trial.architecture})")
 
-    def _begin(self, study: Study, proposal: Proposal) -> Attempt:
-        """A trial with settings that were not tried."""
+    def _begin(self, study: Study, proposal: Proposal, *, to_its_end: bool = False) -> Attempt:
+        """A trial with settings that were not tried; with `to_its_end` however long it takes."""
         architecture = self.space.architectures[proposal.architecture]
         trial = Trial(
             number=proposal.number,
@@ -219,7 +247,8 @@ class Search:
             origin=proposal.origin,
             origin_job=proposal.origin_job,
         )
-        return self._attempt(study, proposal, trial, may_pause=not architecture.baseline)
+        may_pause = not architecture.baseline and not to_its_end
+        return self._attempt(study, proposal, trial, may_pause=may_pause, to_its_end=to_its_end)
 
     def _attempt(
         self,
@@ -229,6 +258,7 @@ class Search:
         *,
         may_pause: bool,
         checkpoint: Path | None = None,
+        to_its_end: bool = False,
     ) -> Attempt:
         """A trial that begins, or goes on from its checkpoint."""
         self.session.start_trial(trial)
@@ -236,12 +266,14 @@ class Search:
         blueprint = Blueprint(
             self.block, proposal.parameters, self.hardware, self.trial_seed(proposal.number)
         )
+        finds_rate = self.job.find_learning_rate and study.finds_rate(proposal.architecture)
 
         def make_run() -> TrialRun:
             return TrialRun(
                 proposal,
                 study=study,
                 metric=self.metric,
+                block=self.block,
                 target=self.data.valid.target,
                 spending=self.spending,
                 session=self.session,
@@ -249,6 +281,8 @@ class Search:
                 prunable=may_pause,
                 announce=lambda message: self._announce(trial, message),
                 earlier=trial if checkpoint is not None else None,
+                to_its_end=to_its_end,
+                finds_rate=finds_rate and checkpoint is None,
             )
 
         return Attempt(
@@ -257,7 +291,7 @@ class Search:
             make_run,
             lambda: build(blueprint),
             self.data,
-            self.hardware.device,
+            self.hardware,
             checkpoint,
         )
 
@@ -284,15 +318,16 @@ class Search:
         if again and (reason or trial.epochs == before.epochs):
             # What it had reached before it was gone on with stands.
             trial = replace(before, seconds=seconds, samples=run.samples, end_time=trial.end_time)
-        self._note(trial, before if again else None)
         if trainer is not None and run.best_outputs is not None:
-            self._offer(
+            trial = self._keep(
                 Candidate(trial, trainer, run.best_outputs, run.best_epoch, run.item_seconds)
             )
+        self._note(trial, before if again else None)
         study.tell(attempt.proposal, trial)
         if again:
             paused.give_up(trial)
-        if trainer and run.state is TrialState.PRUNED and isinstance(trainer, ContinuingTrainer):
+        pauses = run.state is TrialState.PRUNED and trial.state is not TrialState.FAILED
+        if trainer and pauses and isinstance(trainer, ContinuingTrainer):
             paused.add(trial, run.rung, trainer)
         self.session.finish_trial(trial, samples_total=self.spending.samples, again=again)
         if self.best is not None and self.best.trial is trial:
@@ -328,6 +363,20 @@ class Search:
             if trial.state is TrialState.COMPLETE:
                 shortest = self.trial_seconds.get(trial.architecture, trial.seconds)
                 self.trial_seconds[trial.architecture] = min(shortest, trial.seconds)
+
+    def _keep(self, candidate: Candidate) -> Trial:
+        """Offers a trial's model; the trial, which has failed where its model cannot be written."""
+        try:
+            self._offer(candidate)
+        except SeedbedError:
+            raise
+        except Exception as error:  # a plugin's model may raise anything
+            log.exception("model_not_kept", job=self.job.id, trial=candidate.trial.number)
+            reason = f"its model cannot be saved: {fault_of(error, self.hardware).reason}"
+            return replace(
+                candidate.trial, state=TrialState.FAILED, validation_score=None, reason=reason
+            )
+        return candidate.trial
 
     def _offer(self, candidate: Candidate) -> None:
         if candidate.trial.validation_score is None:

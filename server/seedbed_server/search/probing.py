@@ -14,6 +14,7 @@ import numpy as np
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.metrics import Metric
+from seedbed_sdk.out_of_memory import is_out_of_memory
 from seedbed_sdk.space import Parameters
 from seedbed_sdk.trainer import (
     Architecture,
@@ -141,9 +142,9 @@ def probe(
         return TrialCost(problem=f"{NOT_IN_TIME} within {longest:.0f} s")
     except Diverged as error:
         return TrialCost(problem=f"diverges: {error}")
-    except MemoryError:
-        return TrialCost(problem="needs more memory than there is")
-    except Exception as error:  # noqa: BLE001 - a plugin's model may raise anything
+    except BaseException as error:  # noqa: BLE001 - a plugin's model may raise anything
+        if is_out_of_memory(error):
+            return TrialCost(problem="needs more memory than there is")
         return TrialCost(problem=f"crashes: {type(error).__name__}: {error}")
     if not run.marks:
         return TrialCost(problem="the model reported no score")

@@ -12,6 +12,9 @@ from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.trainer import SHARED, EpochReport, UnlimitedRun, Verdict
 
+FOUND_RATE = "found learning rate"
+"""The name under which a recipe notes what a range test has suggested."""
+
 Decisions = dict[tuple[str, int], float]
 
 
@@ -93,6 +96,12 @@ def company_of(recipe: Mapping[str, Any]) -> tuple[int, ...]:
     """The numbers of the trials that a trial was trained together with, its own among them; none
     where it was alone."""
     return tuple(recipe.get("company", ()))
+
+
+def found_rate(recipe: Mapping[str, Any]) -> float | None:
+    """The learning rate that a range test before the trial has suggested, if there was one."""
+    rates = (v for name, _, v in recipe.get("decisions", ()) if name == FOUND_RATE)
+    return next(rates, None)
 
 
 def shared_decisions(recipes: Iterable[Mapping[str, Any]]) -> Decisions:

@@ -12,9 +12,11 @@ from typing import Any
 import optuna
 
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.space import Parameters
+from seedbed_sdk.space import FloatRange, Parameters
 from seedbed_server.jobs.values import INTERRUPTED, Origin, Trial, TrialState
 from seedbed_server.search.first_trials import FirstTrial, first_trials
+from seedbed_server.search.lessons import Lessons
+from seedbed_server.search.recipes import found_rate
 from seedbed_server.search.rungs import Rungs, rungs_of
 from seedbed_server.search.space import ARCHITECTURE, SearchSpace
 
@@ -26,6 +28,7 @@ ATTEMPTS_TO_ASK = 50
 FREE_ATTEMPTS = 5
 # Drawn at random between the first trials and those that are learned from.
 STARTUP_TRIALS = 5
+LEARNING_RATE = "learning_rate"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Study:
         self._next = 0
         self._explores = False
         self._ended: dict[int, Trial] = {}
+        self.lessons = Lessons(space)
+        self._asides: list[FirstTrial] = []
         # However many settings the user brings, they are compared as soon as any others.
         self.rungs = Rungs(metric, startup=max(5, len(space.portfolio())))
         for trial in sorted(earlier, key=lambda t: t.number):
@@ -75,12 +80,18 @@ class Study:
                 self._remember(trial.architecture, _key(trial.architecture, dict(trial.parameters)))
                 for rung, score in rungs_of(trial, metric):
                     self.rungs.note(trial.number, rung, score)
+                self._learn(trial)
         self._study = self._rebuilt()
+
+    def finds_rate(self, architecture: str) -> bool:
+        """Whether a learning rate found before its first trial could be tried."""
+        domain = self.space.domains[architecture].get(LEARNING_RATE)
+        return self._tried_of[architecture] == 1 and isinstance(domain, FloatRange)
 
     @property
     def exhausted(self) -> bool:
-        """Whether every setting has been tried."""
-        return len(self._tried) >= self.space.size()
+        """Whether every setting has been tried that is worth it."""
+        return not self._with_something_left(lambda _: True)
 
     def ask(self, *, affordable: Callable[[str], bool]) -> Proposal | None:
         """The next settings that were not tried before; None where none is left that
@@ -100,7 +111,7 @@ class Study:
             if proposal is not None:
                 return proposal
             if planned is not None:
-                self._first.remove(planned)
+                (self._asides if planned in self._asides else self._first).remove(planned)
         return None
 
     def ask_like(self, first: Proposal) -> Proposal | None:
@@ -136,12 +147,15 @@ class Study:
         self, affordable: Callable[[str], bool], planned: FirstTrial | None = None
     ) -> Proposal | None:
         """What the sampler proposes, or `planned`, which it was given; None where that was tried
-        before or is not affordable."""
+        before, is not affordable, or has been learned to fail."""
         handle = self._study.ask()
         architecture, parameters = self.space.suggest(handle)
         key = _key(architecture, parameters)
-        if key in self._tried or not affordable(architecture):
+        allowed = self.lessons.allows(architecture, parameters)
+        if key in self._tried or not affordable(architecture) or not allowed:
             self._study.tell(handle, state=optuna.trial.TrialState.FAIL)
+            if planned is None and not allowed and not self.lessons.leaves_alone(architecture):
+                self._put_aside(architecture, self.lessons.shrunk(architecture, parameters))
             return None
         self._remember(architecture, key)
         number = self._next
@@ -151,6 +165,18 @@ class Study:
             return Proposal(number, architecture, parameters, handle)
         origin, job = planned.origin, planned.job
         return Proposal(number, architecture, parameters, handle, origin, job)
+
+    def fallback(self) -> Proposal | None:
+        """The simplest that may do: the first settings of the portfolio, which begins with the
+        baselines, whose architecture is not left alone. They may have been tried before."""
+        for architecture, parameters in self.space.portfolio():
+            if self.lessons.allows(architecture, parameters):
+                self._remember(architecture, _key(architecture, parameters))
+                self._next += 1
+                baseline = self.space.architectures[architecture].baseline
+                origin = Origin.BASELINE if baseline else Origin.PORTFOLIO
+                return Proposal(self._next - 1, architecture, parameters, origin=origin)
+        return None
 
     def rung_score(self, proposal: Proposal, rung: int, score: float) -> bool:
         """Reports a trial's best score at a tenth of its epochs; says whether it goes on."""
@@ -163,6 +189,7 @@ class Study:
         """Says how a trial ended. A pruned trial's score counts; a failed trial has none."""
         again = proposal.number in self._ended
         self._ended[proposal.number] = trial
+        self._learn(trial)
         handle = proposal.handle
         if handle is None or again:
             # Optuna takes no second word on a trial.
@@ -174,6 +201,20 @@ class Study:
         else:
             self._study.tell(handle, trial.validation_score)
 
+    def _learn(self, trial: Trial) -> None:
+        """Takes what a trial says about what to try next."""
+        if (smaller := self.lessons.note(trial)) is not None:
+            self._put_aside(trial.architecture, smaller)
+        rate, domains = found_rate(trial.recipe), self.space.domains.get(trial.architecture, {})
+        if rate is not None and isinstance(domain := domains.get(LEARNING_RATE), FloatRange):
+            within = min(max(rate, domain.low), domain.high)
+            wanted = {**trial.parameters, LEARNING_RATE: within}
+            self._put_aside(trial.architecture, wanted)
+
+    def _put_aside(self, architecture: str, parameters: Parameters) -> None:
+        """Has settings tried next."""
+        self._asides.append(FirstTrial(architecture, parameters, Origin.SAMPLER))
+
     def _remember(self, architecture: str, key: str) -> None:
         if key not in self._tried:
             self._tried.add(key)
@@ -183,14 +224,18 @@ class Study:
         return [
             name
             for name in self.space.architectures
-            if self._tried_of[name] < self.space.size_of(name) and affordable(name)
+            if self._tried_of[name] < self.space.size_of(name)
+            and affordable(name)
+            and not self.lessons.leaves_alone(name)
         ]
 
     def _planned(self, affordable: Callable[[str], bool]) -> FirstTrial | None:
-        """The next of the first trials that was not tried and may be now."""
-        for trial in self._first:
+        """What trials have suggested, such as smaller settings where memory ran out, then the next
+        of the first trials, if it was not tried and may be now."""
+        for trial in [*self._asides, *self._first]:
             tried = _key(trial.architecture, trial.parameters) in self._tried
-            if not tried and affordable(trial.architecture):
+            allowed = self.lessons.allows(trial.architecture, trial.parameters)
+            if not tried and allowed and affordable(trial.architecture):
                 return trial
         return None
 

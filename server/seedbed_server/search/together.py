@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from seedbed_sdk.errors import SeedbedError
-from seedbed_server.jobs.values import DIED, Trial
+from seedbed_sdk.out_of_memory import is_out_of_memory
+from seedbed_server.jobs.values import WORKER_DIED, Trial
 from seedbed_server.search.attempts import Attempt
+from seedbed_server.search.faults import after_out_of_memory
 from seedbed_server.search.study import Proposal, Study
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class Company:
     def restore(self, earlier: Sequence[Trial]) -> None:
         """Takes note of the trials in which an earlier worker died: it may have been for want of
         memory, so that others like them are trained one by one."""
-        self._failed |= {trial.architecture for trial in earlier if trial.reason.startswith(DIED)}
+        self._failed |= {t.architecture for t in earlier if t.reason.startswith(WORKER_DIED)}
 
     def size(self, first: Attempt, study: Study, trial_seconds: float | None) -> int:
         """How many trials like this one, which is prepared, to train with it, itself included; 1 to
@@ -119,6 +121,8 @@ class Company:
             if isinstance(error, SeedbedError):
                 raise
             self._give_up(attempts[0].proposal.architecture, error)
+            if is_out_of_memory(error):
+                after_out_of_memory()
             for attempt in attempts:
                 attempt.start_over()
             return False

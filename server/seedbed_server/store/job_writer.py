@@ -121,8 +121,9 @@ class JobWriter:
         if updated.rowcount == 0:
             self._connection.execute(sa.insert(table).values(job=self.job.id, **row))
 
-    def end_running_trials(self, reason: str) -> None:
-        """Marks the trials that are still RUNNING as FAILED, with an event each."""
+    def end_running_trials(self, reason: str) -> int:
+        """Marks the trials that are still RUNNING as FAILED, with an event each; returns how many
+        there were."""
         table = tables.trials
         rows = self._connection.execute(
             sa.select(table)
@@ -135,6 +136,7 @@ class JobWriter:
             )
             self.append(TrialFinished(trial.number, TrialState.FAILED, reason=reason))
         self.count_trials(len(rows))
+        return len(rows)
 
     def count_trials(self, ended: int, samples: int | None = None) -> None:
         """Adds to the number of ended trials; `samples` sets the sample passes of the job."""

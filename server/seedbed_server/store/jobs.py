@@ -10,7 +10,14 @@ import sqlalchemy as sa
 
 from seedbed_sdk.errors import AlreadyExists, FailedPrecondition, NotFound, SeedbedError
 from seedbed_server.jobs.extending import extended
-from seedbed_server.jobs.values import DIED, Budget, Job, JobState, Progress, StateChanged
+from seedbed_server.jobs.values import (
+    WORKER_DIED,
+    Budget,
+    Job,
+    JobState,
+    Progress,
+    StateChanged,
+)
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import event_to_row, job_from_row, job_to_row
@@ -22,6 +29,8 @@ from seedbed_server.store.values import JobFilter, RequestKey
 
 ACTIVE = (JobState.PREPARING, JobState.SEARCHING, JobState.FINISHING)
 MAX_DEATHS = 3
+# The search leaves an architecture alone that ends its workers; this is for when it cannot.
+MAX_DEATHS_IN_TRIALS = 20
 
 _table = tables.jobs
 
@@ -166,18 +175,22 @@ class Jobs:
                 writer.set_state(JobState.CANCELLED, attempt=job.attempt + 1)
         return writer.job
 
-    def worker_died(self, job_id: str, attempt: int, reason: str) -> Job | None:
-        """Puts the job back in the queue, or fails it after three deaths in a row.
+    def worker_died(
+        self, job_id: str, attempt: int, reason: str, trial_reason: str = ""
+    ) -> Job | None:
+        """Puts the job back in the queue, or fails it after three deaths in a row, or more of them
+        in the midst of trials.
 
-        `reason` says how the worker ended. None where the attempt does not hold the job any more.
+        `reason` says how the worker ended, `trial_reason` why the trial failed where that is more.
+        None where the attempt does not hold the job any more.
         """
         try:
             with self.writing(job_id, attempt=attempt) as writer:
                 deaths = writer.job.deaths + 1
-                writer.end_running_trials(f"{DIED}: {reason}")
+                in_trial = writer.end_running_trials(trial_reason or f"{WORKER_DIED}{reason}")
                 writer.log("WARNING", f"the worker process died: {reason}")
                 writer.change(attempt=attempt + 1, deaths=deaths)
-                if deaths < MAX_DEATHS:
+                if deaths < (MAX_DEATHS_IN_TRIALS if in_trial else MAX_DEATHS):
                     writer.set_state(JobState.QUEUED)
                 else:
                     error = SeedbedError(

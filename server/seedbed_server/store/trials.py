@@ -29,6 +29,14 @@ class Trials:
         with self._database.reading() as connection:
             return [trial_from_row(row) for row in connection.execute(select)]
 
+    def any_running(self, job_id: str) -> bool:
+        """Whether a job is in the midst of a trial."""
+        select = sa.select(_trials.c.number).where(
+            _trials.c.job == job_id, _trials.c.state == TrialState.RUNNING.value
+        )
+        with self._database.reading() as connection:
+            return connection.execute(select.limit(1)).first() is not None
+
     def page(
         self, job_id: str, order: str, higher_is_better: bool, page: PageRequest
     ) -> Page[Trial]:
