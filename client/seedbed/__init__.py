@@ -23,6 +23,13 @@ from seedbed.errors import (
     Unavailable,
     Unimplemented,
 )
+from seedbed.insights import (
+    Extrapolation,
+    Importances,
+    JobInsights,
+    LearningCurvePoint,
+    TimeSpent,
+)
 from seedbed.job import Job
 from seedbed.job_parts import Consumption, JobPlan, PlannedArchitecture, PlannedTrial, Replay
 from seedbed.model import Model
@@ -84,11 +91,13 @@ __all__ = [
     "DeadlineExceeded",
     "EpochFinished",
     "Event",
+    "Extrapolation",
     "FailedPrecondition",
     "FieldViolation",
     "Finding",
     "FloatRange",
     "Guess",
+    "Importances",
     "Inspection",
     "IntRange",
     "Internal",
@@ -96,8 +105,10 @@ __all__ = [
     "Job",
     "JobFailed",
     "JobInfo",
+    "JobInsights",
     "JobPlan",
     "JobState",
+    "LearningCurvePoint",
     "Log",
     "Metric",
     "Model",
@@ -123,6 +134,7 @@ __all__ = [
     "Source",
     "StateChanged",
     "Task",
+    "TimeSpent",
     "Trial",
     "TrialFinished",
     "TrialStarted",
