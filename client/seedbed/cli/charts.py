@@ -22,24 +22,25 @@ def steps(points: Sequence[tuple[float, float]], end: float, width: int, height:
     and at least one."""
     values = [value for _, value in points]
     low, high = min(values), max(values)
+
+    def row_of(value: float) -> int:
+        return round((height - 1) * (high - value) / (high - low)) if high > low else 0
+
     rows = [[" "] * width for _ in range(height)]
-    before: int | None = None
+    before = row_of(values[0])
     for column in range(width):
         # At the column's right edge, so that the last change is seen, whenever it was.
         until = end * (column + 1) / width
         held = [value for time, value in points if time <= until or column == width - 1]
         if not held:
             continue
-        share = (held[-1] - low) / (high - low) if high > low else 0.0
-        row = round((height - 1) * (1 - share))
-        if before is None or row == before:
+        row = row_of(held[-1])
+        if row == before:
             rows[row][column] = "─"
-        else:
-            top, bottom = min(row, before), max(row, before)
-            for between in range(top + 1, bottom):
-                rows[between][column] = "│"
-            rises = row < before
-            rows[top][column] = "╭" if rises else "╮"
-            rows[bottom][column] = "╯" if rises else "╰"
+            continue
+        top, bottom = min(row, before), max(row, before)
+        for between in range(top + 1, bottom):
+            rows[between][column] = "│"
+        rows[top][column], rows[bottom][column] = ("╭", "╯") if row == top else ("╮", "╰")
         before = row
     return ["".join(row) for row in rows]

@@ -14,21 +14,24 @@ from seedbed_sdk.metrics import Metric
 LEAST_TRIALS = 8
 CONFIDENCE = 0.8
 METHOD = (
-    "as many trials again, from the same distribution, whose best fifth is continued by an "
-    "exponential tail"
+    "as many trials again from the same distribution, whose best three tenths are continued by an "
+    "exponential tail; it does not count on a search that learns"
 )
-TOP_SHARE = 0.2
-LEAST_TOP = 3
+TOP_SHARE = 0.3
+LEAST_TOP = 4
 DRAWS = 4000
+# A distance so many times as wide as is usual above it is none between scores of one tail.
+GAP = 5.0
 # Scores closer than this share of their size differ by rounding alone.
 SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Extrapolation:
-    """The best score after `more_trials` further ones: `expected` on average, and within `lower`
-    and `upper` in at least 80 of 100 cases; None, with a reason, where nothing can be said.
-    `improvement` is the probability in [0, 1] of any better score."""
+    """The best score after `more_trials` further ones: `expected` on average, those beyond the
+    interval counted as its ends; within `lower` and `upper` in at least 80 of 100 cases; None, with
+    a reason, where nothing can be said. `improvement` is the probability in [0, 1] of any better
+    score."""
 
     trials: int
     more_trials: int
@@ -48,11 +51,11 @@ def twice_the_trials(
     """What `more` further trials would bring to those with these finite scores, in the metric's own
     direction.
 
-    The scores of the best fifth are taken for the tail of a distribution that the further ones come
-    from too: exponential (the limit for most distributions, see Pickands 1975), or geometric where
-    the best score was reached several times, as with a measure that counts items. What is not known
-    about the tail's scale and weight is drawn from their posterior distributions, so that the
-    interval is wide where there are few trials.
+    The best three tenths are taken for the tail of a distribution that the further scores come from
+    too: exponential, as tails of light-tailed distributions are far out (Pickands 1975), or
+    geometric where the best score was reached several times, as with a measure that counts items.
+    What is not known about the tail's scale and weight is drawn from their posterior distributions
+    (Jeffreys' priors), so that the interval is wide where there are few trials.
     """
     sign = 1.0 if metric.higher_is_better else -1.0
     ordered = np.sort(sign * np.asarray(scores, dtype=np.float64))[::-1]
@@ -78,7 +81,7 @@ def twice_the_trials(
         trials=known,
         more_trials=more,
         best=best,
-        expected=sign * float(np.mean(found)),
+        expected=sign * float(np.mean(np.clip(found, low, high))),
         lower=lower,
         upper=upper,
         improvement=float(np.mean(found > ordered[0] + _tolerance(best))),
@@ -91,30 +94,54 @@ def _best_of_more(
     """Draws of the best of `more` further scores, higher being better; -inf where none of them is
     in the tail. `ordered` has the best first, and not all are the same."""
     best, known = float(ordered[0]), len(ordered)
-    top = max(LEAST_TOP, math.ceil(TOP_SHARE * known))
-    ties = int(np.sum(ordered >= best - _tolerance(best)))
-    # The tail begins below what it consists of, so that one of its scores is no measure of it.
-    begin = float(ordered[max(top, ties)]) if max(top, ties) < known else float(ordered[-1])
-    excess = ordered[ordered > begin + _tolerance(best)] - begin
-    count = len(excess)
+    tolerance = _tolerance(best)
+    top = min(known - 1, max(LEAST_TOP, math.ceil(TOP_SHARE * known)))
+    tied = float(ordered[1]) >= best - tolerance
+    if tied:
+        step = _resolution(ordered, tolerance)
+        steps = _level_excess(ordered, top, step)
+        count, begin = len(steps), best - step * float(steps[0])
+    else:
+        count = _tail_length(ordered, top)
+        begin = float(ordered[count])
     weight = rng.beta(count + 0.5, known - count + 0.5, DRAWS)
     in_tail = rng.binomial(more, weight)
     # The largest of so many exponential draws, by the inverse of its distribution function.
     largest = rng.uniform(size=DRAWS) ** (1.0 / np.maximum(in_tail, 1))
     units = -np.log1p(-np.minimum(largest, 1.0 - 1e-12))
-    if ties > 1:
-        step = _resolution(excess, _tolerance(best))
-        steps = np.round(excess / step)
+    if tied:
         ratio = rng.beta(0.5 + np.sum(steps - 1.0), count + 0.5, DRAWS)
         beyond = step * np.ceil(units / -np.log(np.clip(ratio, 1e-12, 1.0 - 1e-12)))
     else:
-        beyond = units * np.sum(excess) / rng.gamma(count + 1.0, size=DRAWS)
+        whole = float(np.sum(ordered[:count] - begin))
+        beyond = units * whole / rng.gamma(count, size=DRAWS)
     return np.where(in_tail > 0, begin + beyond, -np.inf)
 
 
-def _resolution(excess: NDArray[np.float64], tolerance: float) -> float:
-    """The smallest difference between the scores of the tail, its beginning included."""
-    differences = np.diff(np.concatenate([[0.0], np.sort(excess)]))
+def _tail_length(ordered: NDArray[np.float64], top: int) -> int:
+    """How many of the best scores make the tail: `top`, or fewer where a gap that is much wider
+    than the distances among those above it parts them from the rest, as where a search has
+    converged. In an exponential tail the distances times their places have one mean."""
+    distances = np.arange(1, top + 1) * (ordered[:top] - ordered[1 : top + 1])
+    for place in range(LEAST_TOP, top + 1):
+        if distances[place - 1] > GAP * np.mean(distances[: place - 1]):
+            return place - 1
+    return top
+
+
+def _level_excess(ordered: NDArray[np.float64], top: int, step: float) -> NDArray[np.float64]:
+    """For scores that have steps: how many steps each one of the tail lies above where it begins,
+    one step below its lowest; all scores of that value are in it."""
+    levels = np.round((ordered - ordered[0]) / step)
+    tail = levels[levels >= levels[top - 1]]
+    gaps = np.flatnonzero(tail[:-1] - tail[1:] > GAP)
+    tail = tail[: gaps[0] + 1] if len(gaps) else tail
+    return np.asarray(tail - tail[-1] + 1.0)
+
+
+def _resolution(ordered: NDArray[np.float64], tolerance: float) -> float:
+    """The smallest difference between two scores that are not the same."""
+    differences = ordered[:-1] - ordered[1:]
     return float(np.min(differences[differences > tolerance]))
 
 
