@@ -52,6 +52,7 @@ class Importances:
 class Extrapolation:
     """What `more_trials` further trials would bring on the validation split, judging by `trials`.
 
+    `best` is the best score of any of them, which may be better than that of the learning curve.
     `expected` is the best score then, on average; it lies from `lower` to `upper` with probability
     `confidence` at least. `improvement` is the probability of any better score. They are None where
     nothing can be said, and `reason` says why.

@@ -37,12 +37,18 @@ def insights(session: Session, name: str) -> None:
     if session.json:
         say_json({**asdict(found), "job": short(found.job)})
         return
+    show(found)
+
+
+def show(found: seedbed.JobInsights) -> None:
+    """The curve, the time, the importances, and a sentence on twice the budget."""
     stream = console()
     _show_curve(found, min(stream.width, _WIDEST))
     say()
     _show_time(found, stream)
-    say()
-    _show_importances(found, stream)
+    if found.importances:
+        say()
+        _show_importances(found, stream)
     say()
     stream.print(Text(twice_the_budget(found)))
 
@@ -75,6 +81,9 @@ def _show_curve(found: seedbed.JobInsights, width: int) -> None:
         f"{number(last.validation_score)} since {last.seconds:.1f} s, trial {last.trial} "
         f"({last.architecture}); {found.consumption.trials} trials"
     )
+    best = found.twice_the_budget.best
+    if best is not None and number(best) != number(last.validation_score):
+        say(f"{number(best)} was reached too, and not chosen: by chance alone, or past a limit")
 
 
 def _show_time(found: seedbed.JobInsights, stream: Console) -> None:

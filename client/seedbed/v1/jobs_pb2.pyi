@@ -635,8 +635,8 @@ class JobInsights(_message.Message):
     """Which way the metric goes."""
     @_builtins.property
     def learning_curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearningCurvePoint]:
-        """How often the best trial changed, and when; the last of them still holds.
-        Empty until a trial has a score.
+        """Each trial that became the best so far, which is what the job would have
+        published; the last of them still holds. Empty until there is one.
         """
 
     @_builtins.property
@@ -859,7 +859,10 @@ class Extrapolation(_message.Message):
     more_trials: _builtins.int
     """Trials that would be added."""
     best: _builtins.float
-    """The best score so far."""
+    """The best score of any trial so far. That of the learning curve is worse
+    where it was not chosen, being no better than a baseline by more than
+    chance, or not within the constraints.
+    """
     expected: _builtins.float
     """The best score then, on average; unset where nothing can be said."""
     lower: _builtins.float

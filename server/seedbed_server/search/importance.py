@@ -18,6 +18,8 @@ from seedbed_sdk.space import Choices, Domain, FloatRange, IntRange
 from seedbed_server.jobs.values import Trial
 from seedbed_server.search.space import ARCHITECTURE, distribution
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
 LEAST_TRIALS = 12
 # fANOVA's time grows faster than the number of trials.
 MOST_TRIALS = 150
@@ -151,7 +153,7 @@ def _scores(trials: Sequence[Trial], metric: Metric) -> NDArray[np.float64]:
     sign = 1.0 if metric.higher_is_better else -1.0
     scores = sign * np.asarray([t.validation_score for t in trials], dtype=np.float64)
     low, high = np.quantile(scores, [0.25, 0.75])
-    return np.maximum(scores, low - WHISKER * (high - low))
+    return scores.clip(min=float(low - WHISKER * (high - low)))
 
 
 def _predicted(

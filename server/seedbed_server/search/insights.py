@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import optuna
-
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.registry import Registry, load
@@ -19,8 +17,6 @@ from seedbed_server.jobs.values import StopReason, Trial
 from seedbed_server.search.extrapolation import Extrapolation, twice_the_trials
 from seedbed_server.search.importance import Importances, importances
 from seedbed_server.search.space import narrow
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def job_insights(payload: Mapping[str, Any]) -> dict[str, Any]:
