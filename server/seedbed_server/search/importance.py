@@ -70,12 +70,10 @@ def _of_architecture(trials: Mapping[str, Sequence[Trial]], metric: Metric) -> I
     repeated = sum(len(own) > 1 for own in trials.values())
     if len(trials) < 2:
         return Importances("", len(flat), reason=f"only {flat[0].architecture} was tried")
-    if len(flat) < LEAST_TRIALS or repeated < 2:
-        reason = (
-            _too_few(len(flat))
-            if len(flat) < LEAST_TRIALS
-            else ("fewer than two architectures were tried more than once")
-        )
+    if len(flat) < LEAST_TRIALS:
+        return Importances("", len(flat), reason=_too_few(len(flat)))
+    if repeated < 2:
+        reason = "fewer than two architectures were tried more than once"
         return Importances("", len(flat), reason=reason)
     scores = _scores(flat, metric)
     places = {name: [t.architecture == name for t in flat] for name in trials}
