@@ -23,6 +23,13 @@ from seedbed.errors import (
     Unavailable,
     Unimplemented,
 )
+from seedbed.insights import (
+    Extrapolation,
+    Importances,
+    JobInsights,
+    LearningCurvePoint,
+    TimeSpent,
+)
 from seedbed.job import Job
 from seedbed.job_parts import (
     Consumption,
@@ -92,11 +99,13 @@ __all__ = [
     "EarlierJob",
     "EpochFinished",
     "Event",
+    "Extrapolation",
     "FailedPrecondition",
     "FieldViolation",
     "Finding",
     "FloatRange",
     "Guess",
+    "Importances",
     "Inspection",
     "IntRange",
     "Internal",
@@ -104,8 +113,10 @@ __all__ = [
     "Job",
     "JobFailed",
     "JobInfo",
+    "JobInsights",
     "JobPlan",
     "JobState",
+    "LearningCurvePoint",
     "Log",
     "Metric",
     "Model",
@@ -131,6 +142,7 @@ __all__ = [
     "Source",
     "StateChanged",
     "Task",
+    "TimeSpent",
     "Trial",
     "TrialFinished",
     "TrialStarted",

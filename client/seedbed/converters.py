@@ -360,7 +360,8 @@ def _event_body(message: jobs_pb2.JobEvent) -> t.EventBody | None:
             changed = message.state_changed
             error = str(from_status(changed.error)) if changed.HasField("error") else ""
             reason = _stop_reason(changed.stop_reason)
-            return t.StateChanged(job_state(changed.state), error, reason, changed.model)
+            seconds = _seconds(changed, "wall_clock")
+            return t.StateChanged(job_state(changed.state), error, reason, changed.model, seconds)
         case "progress":
             return progress(message.progress)
         case "trial_started":
@@ -382,7 +383,14 @@ def _event_body(message: jobs_pb2.JobEvent) -> t.EventBody | None:
             return t.TrialFinished(done.trial, trial_state(done.state), value, done.reason)
         case "best_changed":
             best = message.best_changed
-            return t.BestChanged(best.trial, best.architecture, best.validation_score)
+            return t.BestChanged(
+                best.trial,
+                best.architecture,
+                best.validation_score,
+                _seconds(best, "wall_clock"),
+                best.trials,
+                best.samples,
+            )
         case "finding":
             return finding(message.finding)
         case "log":

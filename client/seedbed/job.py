@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from seedbed import converters
+from seedbed import converters, insight_converters
 from seedbed.budget import parse_budget
 from seedbed.connection import Connection
 from seedbed.errors import FailedPrecondition, JobFailed, Unavailable, from_rpc_error, from_status
+from seedbed.insights import JobInsights
 from seedbed.model import Model
 from seedbed.types import Budget, Event, JobInfo, JobState, Score, Trial
 from seedbed.v1 import jobs_pb2, models_pb2
@@ -124,6 +125,16 @@ class Job:
         message = self._connection.call(lambda s: s.jobs.ReplayJob, request)
         replay = Job(self._connection, message)
         return replay if detach else replay.wait(progress)
+
+    def insights(self) -> JobInsights:
+        """How the search went, up to now where it runs: the learning curve, what the time went
+        into, which hyperparameters mattered, and what twice the budget would bring.
+
+        Raises FailedPrecondition for a replay, which searches nothing.
+        """
+        request = jobs_pb2.GetJobInsightsRequest(name=self.name)
+        answer = self._connection.call(lambda s: s.jobs.GetJobInsights, request, slow=True)
+        return insight_converters.insights(answer)
 
     def delete(self) -> None:
         """Deletes the ended job with its trials; its model stays."""

@@ -212,12 +212,14 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The job went into `state`."""
+    """The job went into `state`. `seconds` is what it had used by then, or None where an older
+    server did not write that down."""
 
     state: JobState
     error: str = ""
     stop_reason: str = ""
     model: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +264,16 @@ class TrialFinished:
 
 @dataclass(frozen=True, slots=True)
 class BestChanged:
-    """A trial became the best so far."""
+    """A trial became the best so far: one point of the learning curve. `seconds`, `trials` and
+    `samples` are what the job had used by then; `seconds` is None where an older server did not
+    write that down."""
 
     trial: int
     architecture: str
     validation_score: float
+    seconds: float | None = None
+    trials: int = 0
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ resampled often are computed here, since for few items its checks take longer th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,8 @@ class Metric:
     `compute(targets, outputs)` takes the encoded targets of N items and the activated outputs
     [N, ...] and returns a finite float where it is defined, else NaN. For a measure that depends on
     sums over items alone, `statistics` gives what is summed, float64 [N, ...], and `finish` turns
-    the sum into the measure; resampling items is then cheap.
+    the sum into the measure; resampling items is then cheap. `best` is the value that cannot be
+    beaten, or None where there is none or it is not known.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Metric:
     compute: Callable[[Targets, Outputs], float]
     statistics: Callable[[Targets, Outputs], NDArray[np.float64]] | None = None
     finish: Callable[[NDArray[np.float64]], float] | None = None
+    best: float | None = None
 
     def better(self, score: float, than: float) -> bool:
         """Whether `score` beats `than`; NaN never does and anything beats NaN."""
@@ -151,8 +153,9 @@ CATEGORIES = ("category", "multi_category")
 _of_classes = partial(mean_over_targets, classes=True)
 _of_numbers = partial(mean_over_targets, classes=False)
 
+# Shares and correlations reach 1, losses and errors 0.
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric
+    metric.name: replace(metric, best=1.0 if metric.higher_is_better else 0.0)
     for metric in (
         Metric("accuracy", True, CATEGORIES, _of_classes(_accuracy)),
         Metric("balanced_accuracy", True, ("category",), _of_classes(_balanced_accuracy)),

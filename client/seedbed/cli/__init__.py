@@ -12,6 +12,7 @@ import click
 
 import seedbed
 from seedbed.cli.data import dataset, datasets, inspect, tasks
+from seedbed.cli.insights import insights
 from seedbed.cli.jobs import job, jobs
 from seedbed.cli.models import model, models
 from seedbed.cli.output import error_json, note, say_json, show_error
@@ -52,6 +53,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     cli.add_command(command)
+job.add_command(insights)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -691,6 +691,312 @@ class PlannedTrial(_message.Message):
 Global___PlannedTrial: _TypeAlias = PlannedTrial  # noqa: Y015
 
 @_typing.final
+class JobInsights(_message.Message):
+    """What a search says about itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    HIGHER_IS_BETTER_FIELD_NUMBER: _builtins.int
+    LEARNING_CURVE_FIELD_NUMBER: _builtins.int
+    CONSUMPTION_FIELD_NUMBER: _builtins.int
+    TIME_SPENT_FIELD_NUMBER: _builtins.int
+    IMPORTANCES_FIELD_NUMBER: _builtins.int
+    TWICE_THE_BUDGET_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """`projects/{project}/jobs/{job}`."""
+    metric: _builtins.str
+    """What all scores here are of, on the validation split."""
+    higher_is_better: _builtins.bool
+    """Which way the metric goes."""
+    @_builtins.property
+    def learning_curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearningCurvePoint]:
+        """Each trial that became the best so far, which is what the job would have
+        published; the last of them still holds. Empty until there is one.
+        """
+
+    @_builtins.property
+    def consumption(self) -> Global___Consumption:
+        """What the job has used, which is where the curve ends."""
+
+    @_builtins.property
+    def time_spent(self) -> Global___TimeSpent:
+        """What the time went into."""
+
+    @_builtins.property
+    def importances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Importances]:
+        """What mattered for the score: the choice of the architecture, then the
+        hyperparameters of each architecture that was tried, the most tried first.
+        """
+
+    @_builtins.property
+    def twice_the_budget(self) -> Global___Extrapolation:
+        """As many trials again as there were so far."""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        higher_is_better: _builtins.bool = ...,
+        learning_curve: _abc.Iterable[Global___LearningCurvePoint] | None = ...,
+        consumption: Global___Consumption | None = ...,
+        time_spent: Global___TimeSpent | None = ...,
+        importances: _abc.Iterable[Global___Importances] | None = ...,
+        twice_the_budget: Global___Extrapolation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consumption", b"consumption", "time_spent", b"time_spent", "twice_the_budget", b"twice_the_budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumption", b"consumption", "higher_is_better", b"higher_is_better", "importances", b"importances", "job", b"job", "learning_curve", b"learning_curve", "metric", b"metric", "time_spent", b"time_spent", "twice_the_budget", b"twice_the_budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobInsights: _TypeAlias = JobInsights  # noqa: Y015
+
+@_typing.final
+class LearningCurvePoint(_message.Message):
+    """A trial that became the best so far."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WALL_CLOCK_FIELD_NUMBER: _builtins.int
+    TRIALS_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    VALIDATION_SCORE_FIELD_NUMBER: _builtins.int
+    TRIAL_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    trials: _builtins.int
+    """Trials that had ended by then, this one included."""
+    samples: _builtins.int
+    """Training items that had been passed forwards and backwards by then."""
+    validation_score: _builtins.float
+    """The trial's score."""
+    trial: _builtins.int
+    architecture: _builtins.str
+    @_builtins.property
+    def wall_clock(self) -> _duration_pb2.Duration:
+        """On the job's clock, as in `Consumption.wall_clock`."""
+
+    def __init__(
+        self,
+        *,
+        wall_clock: _duration_pb2.Duration | None = ...,
+        trials: _builtins.int = ...,
+        samples: _builtins.int = ...,
+        validation_score: _builtins.float = ...,
+        trial: _builtins.int = ...,
+        architecture: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wall_clock", b"wall_clock"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "samples", b"samples", "trial", b"trial", "trials", b"trials", "validation_score", b"validation_score", "wall_clock", b"wall_clock"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LearningCurvePoint: _TypeAlias = LearningCurvePoint  # noqa: Y015
+
+@_typing.final
+class TimeSpent(_message.Message):
+    """What a job's time went into. All but `waiting` add up to what the job has
+    used.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREPARING_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
+    CHOOSING_FIELD_NUMBER: _builtins.int
+    FINISHING_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def preparing(self) -> _duration_pb2.Duration:
+        """Reading and encoding the data."""
+
+    @_builtins.property
+    def training(self) -> _duration_pb2.Duration:
+        """Training trials and scoring them on the validation split."""
+
+    @_builtins.property
+    def choosing(self) -> _duration_pb2.Duration:
+        """The rest of the search: choosing what to try, keeping what was found."""
+
+    @_builtins.property
+    def finishing(self) -> _duration_pb2.Duration:
+        """Scoring, saving and publishing the model."""
+
+    @_builtins.property
+    def waiting(self) -> _duration_pb2.Duration:
+        """In the queue for a free slot, which is not counted as used."""
+
+    def __init__(
+        self,
+        *,
+        preparing: _duration_pb2.Duration | None = ...,
+        training: _duration_pb2.Duration | None = ...,
+        choosing: _duration_pb2.Duration | None = ...,
+        finishing: _duration_pb2.Duration | None = ...,
+        waiting: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["choosing", b"choosing", "finishing", b"finishing", "preparing", b"preparing", "training", b"training", "waiting", b"waiting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choosing", b"choosing", "finishing", b"finishing", "preparing", b"preparing", "training", b"training", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeSpent: _TypeAlias = TimeSpent  # noqa: Y015
+
+@_typing.final
+class Importances(_message.Message):
+    """How much of the differences between trials' scores goes back to what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    TRIALS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    architecture: _builtins.str
+    """Whose hyperparameters; empty for the choice of the architecture."""
+    trials: _builtins.int
+    """The trials that they were computed from."""
+    reason: _builtins.str
+    """Why there are no parameters, such as too few trials; else empty."""
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Importance]:
+        """The largest share first. Hyperparameters that had one value in all trials
+        are left out.
+        """
+
+    def __init__(
+        self,
+        *,
+        architecture: _builtins.str = ...,
+        parameters: _abc.Iterable[Global___Importance] | None = ...,
+        trials: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "parameters", b"parameters", "reason", b"reason", "trials", b"trials"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Importances: _TypeAlias = Importances  # noqa: Y015
+
+@_typing.final
+class Importance(_message.Message):
+    """One hyperparameter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As in `Trial.parameters`, or `architecture`."""
+    share: _builtins.float
+    """From 0 to 1. Those of an architecture's hyperparameters add up to 1; that
+    of `architecture` is the share of all differences that lie between
+    architectures and not within them.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Importance: _TypeAlias = Importance  # noqa: Y015
+
+@_typing.final
+class Extrapolation(_message.Message):
+    """What more trials would bring, by those there are. It says nothing of the test
+    split, where some of a gain on the validation split is lost.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIALS_FIELD_NUMBER: _builtins.int
+    MORE_TRIALS_FIELD_NUMBER: _builtins.int
+    BEST_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    IMPROVEMENT_PROBABILITY_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    trials: _builtins.int
+    """Of the trials there are, those that it was computed from."""
+    more_trials: _builtins.int
+    """Trials that would be added."""
+    best: _builtins.float
+    """The best score of any trial so far. That of the learning curve is worse
+    where it was not chosen, being no better than a baseline by more than
+    chance, or not within the constraints.
+    """
+    expected: _builtins.float
+    """The best score then, on average; unset where nothing can be said."""
+    lower: _builtins.float
+    """Where the best score then would lie with probability `confidence`. It is
+    never worse than `best`, nor better than the metric's best value.
+    """
+    upper: _builtins.float
+    confidence: _builtins.float
+    """Of the interval, such as 0.8."""
+    improvement_probability: _builtins.float
+    """How probable it is that there is a better score at all."""
+    method: _builtins.str
+    """How it was computed, for people."""
+    reason: _builtins.str
+    """Why nothing can be said; else empty."""
+    def __init__(
+        self,
+        *,
+        trials: _builtins.int = ...,
+        more_trials: _builtins.int = ...,
+        best: _builtins.float | None = ...,
+        expected: _builtins.float | None = ...,
+        lower: _builtins.float | None = ...,
+        upper: _builtins.float | None = ...,
+        confidence: _builtins.float = ...,
+        improvement_probability: _builtins.float | None = ...,
+        method: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_expected", b"_expected", "_improvement_probability", b"_improvement_probability", "_lower", b"_lower", "_upper", b"_upper", "best", b"best", "expected", b"expected", "improvement_probability", b"improvement_probability", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_expected", b"_expected", "_improvement_probability", b"_improvement_probability", "_lower", b"_lower", "_upper", b"_upper", "best", b"best", "confidence", b"confidence", "expected", b"expected", "improvement_probability", b"improvement_probability", "lower", b"lower", "method", b"method", "more_trials", b"more_trials", "reason", b"reason", "trials", b"trials", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__best: _TypeAlias = _typing.Literal["best"]  # noqa: Y015
+    _WhichOneofArgType__best: _TypeAlias = _typing.Literal["_best", b"_best"]  # noqa: Y015
+    _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
+    _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
+    _WhichOneofReturnType__improvement_probability: _TypeAlias = _typing.Literal["improvement_probability"]  # noqa: Y015
+    _WhichOneofArgType__improvement_probability: _TypeAlias = _typing.Literal["_improvement_probability", b"_improvement_probability"]  # noqa: Y015
+    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
+    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
+    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
+    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best) -> _WhichOneofReturnType__best | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__improvement_probability) -> _WhichOneofReturnType__improvement_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
+
+Global___Extrapolation: _TypeAlias = Extrapolation  # noqa: Y015
+
+@_typing.final
 class Progress(_message.Message):
     """How far a running job is."""
 
@@ -845,6 +1151,7 @@ class JobEvent(_message.Message):
         ERROR_FIELD_NUMBER: _builtins.int
         STOP_REASON_FIELD_NUMBER: _builtins.int
         MODEL_FIELD_NUMBER: _builtins.int
+        WALL_CLOCK_FIELD_NUMBER: _builtins.int
         state: Global___Job.State.ValueType
         stop_reason: Global___Job.StopReason.ValueType
         """Set with SUCCEEDED."""
@@ -854,6 +1161,10 @@ class JobEvent(_message.Message):
         def error(self) -> _status_pb2.Status:
             """Set with FAILED."""
 
+        @_builtins.property
+        def wall_clock(self) -> _duration_pb2.Duration:
+            """What the job had used until then, as in `Consumption.wall_clock`."""
+
         def __init__(
             self,
             *,
@@ -861,10 +1172,11 @@ class JobEvent(_message.Message):
             error: _status_pb2.Status | None = ...,
             stop_reason: Global___Job.StopReason.ValueType = ...,
             model: _builtins.str = ...,
+            wall_clock: _duration_pb2.Duration | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "wall_clock", b"wall_clock"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "model", b"model", "state", b"state", "stop_reason", b"stop_reason"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "model", b"model", "state", b"state", "stop_reason", b"stop_reason", "wall_clock", b"wall_clock"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -961,24 +1273,38 @@ class JobEvent(_message.Message):
 
     @_typing.final
     class BestChanged(_message.Message):
+        """One point of the learning curve."""
+
         DESCRIPTOR: _descriptor.Descriptor
 
         TRIAL_FIELD_NUMBER: _builtins.int
         ARCHITECTURE_FIELD_NUMBER: _builtins.int
         VALIDATION_SCORE_FIELD_NUMBER: _builtins.int
+        WALL_CLOCK_FIELD_NUMBER: _builtins.int
+        TRIALS_FIELD_NUMBER: _builtins.int
+        SAMPLES_FIELD_NUMBER: _builtins.int
         trial: _builtins.int
         architecture: _builtins.str
         validation_score: _builtins.float
+        trials: _builtins.int
+        samples: _builtins.int
+        @_builtins.property
+        def wall_clock(self) -> _duration_pb2.Duration:
+            """What the job had used until then, as in `Consumption`."""
+
         def __init__(
             self,
             *,
             trial: _builtins.int = ...,
             architecture: _builtins.str = ...,
             validation_score: _builtins.float = ...,
+            wall_clock: _duration_pb2.Duration | None = ...,
+            trials: _builtins.int = ...,
+            samples: _builtins.int = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["wall_clock", b"wall_clock"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "trial", b"trial", "validation_score", b"validation_score"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "samples", b"samples", "trial", b"trial", "trials", b"trials", "validation_score", b"validation_score", "wall_clock", b"wall_clock"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1190,6 +1516,26 @@ class ReplayJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplayJobRequest: _TypeAlias = ReplayJobRequest  # noqa: Y015
+
+@_typing.final
+class GetJobInsightsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/jobs/{job}`, or the short id; it must be a search."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetJobInsightsRequest: _TypeAlias = GetJobInsightsRequest  # noqa: Y015
 
 @_typing.final
 class PlanJobRequest(_message.Message):

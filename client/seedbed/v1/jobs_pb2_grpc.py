@@ -91,6 +91,11 @@ class JobServiceStub(object):
                 request_serializer=seedbed_dot_v1_dot_jobs__pb2.PlanJobRequest.SerializeToString,
                 response_deserializer=seedbed_dot_v1_dot_jobs__pb2.JobPlan.FromString,
                 _registered_method=True)
+        self.GetJobInsights = channel.unary_unary(
+                '/seedbed.v1.JobService/GetJobInsights',
+                request_serializer=seedbed_dot_v1_dot_jobs__pb2.GetJobInsightsRequest.SerializeToString,
+                response_deserializer=seedbed_dot_v1_dot_jobs__pb2.JobInsights.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
@@ -186,6 +191,16 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetJobInsights(self, request, context):
+        """Says how a search went: how the best score came about, what the time went
+        into, which hyperparameters mattered, and what twice the budget would
+        bring. Of a running job as of now. FAILED_PRECONDITION for a replay, which
+        searches nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -243,6 +258,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.PlanJob,
                     request_deserializer=seedbed_dot_v1_dot_jobs__pb2.PlanJobRequest.FromString,
                     response_serializer=seedbed_dot_v1_dot_jobs__pb2.JobPlan.SerializeToString,
+            ),
+            'GetJobInsights': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobInsights,
+                    request_deserializer=seedbed_dot_v1_dot_jobs__pb2.GetJobInsightsRequest.FromString,
+                    response_serializer=seedbed_dot_v1_dot_jobs__pb2.JobInsights.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -543,6 +563,33 @@ class JobService(object):
             '/seedbed.v1.JobService/PlanJob',
             seedbed_dot_v1_dot_jobs__pb2.PlanJobRequest.SerializeToString,
             seedbed_dot_v1_dot_jobs__pb2.JobPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJobInsights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seedbed.v1.JobService/GetJobInsights',
+            seedbed_dot_v1_dot_jobs__pb2.GetJobInsightsRequest.SerializeToString,
+            seedbed_dot_v1_dot_jobs__pb2.JobInsights.FromString,
             options,
             channel_credentials,
             insecure,

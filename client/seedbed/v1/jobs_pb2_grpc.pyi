@@ -74,6 +74,12 @@ class JobServiceStub:
     """Says what a job would do, before anything is searched: reads and prepares
     the data, which is kept for the job, and trains for a moment to measure.
     """
+    GetJobInsights: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.GetJobInsightsRequest, _jobs_pb2.JobInsights]
+    """Says how a search went: how the best score came about, what the time went
+    into, which hyperparameters mattered, and what twice the budget would
+    bring. Of a running job as of now. FAILED_PRECONDITION for a replay, which
+    searches nothing.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -119,6 +125,12 @@ class JobServiceAsyncStub(JobServiceStub):
     PlanJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.PlanJobRequest, _jobs_pb2.JobPlan]  # type: ignore[assignment]
     """Says what a job would do, before anything is searched: reads and prepares
     the data, which is kept for the job, and trains for a moment to measure.
+    """
+    GetJobInsights: _aio.UnaryUnaryMultiCallable[_jobs_pb2.GetJobInsightsRequest, _jobs_pb2.JobInsights]  # type: ignore[assignment]
+    """Says how a search went: how the best score came about, what the time went
+    into, which hyperparameters mattered, and what twice the budget would
+    bring. Of a running job as of now. FAILED_PRECONDITION for a replay, which
+    searches nothing.
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -228,6 +240,18 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_jobs_pb2.JobPlan, _abc.Awaitable[_jobs_pb2.JobPlan]]:
         """Says what a job would do, before anything is searched: reads and prepares
         the data, which is kept for the job, and trains for a moment to measure.
+        """
+
+    @_abc_1.abstractmethod
+    def GetJobInsights(
+        self,
+        request: _jobs_pb2.GetJobInsightsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.JobInsights, _abc.Awaitable[_jobs_pb2.JobInsights]]:
+        """Says how a search went: how the best score came about, what the time went
+        into, which hyperparameters mattered, and what twice the budget would
+        bring. Of a running job as of now. FAILED_PRECONDITION for a replay, which
+        searches nothing.
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

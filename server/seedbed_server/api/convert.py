@@ -124,23 +124,14 @@ def progress_to_message(progress: values.Progress) -> jobs_pb2.Progress:
     )
 
 
-def _consumption(job: values.Job) -> jobs_pb2.Consumption:
-    """With the phase that is under way, up to now."""
-    used = {
-        values.JobState.PREPARING: job.consumption.preparing_seconds,
-        values.JobState.SEARCHING: job.consumption.searching_seconds,
-        values.JobState.FINISHING: job.consumption.finishing_seconds,
-    }
-    if job.state in used and job.state_time is not None:
-        used[job.state] += max(0.0, (now() - job.state_time).total_seconds())
-    preparing, searching, finishing = used.values()
+def consumption_to_message(used: values.Consumption) -> jobs_pb2.Consumption:
     return jobs_pb2.Consumption(
-        wall_clock=duration(preparing + searching + finishing),
-        trials=job.consumption.trials,
-        samples=job.consumption.samples,
-        preparing=duration(preparing),
-        searching=duration(searching),
-        finishing=duration(finishing),
+        wall_clock=duration(used.seconds),
+        trials=used.trials,
+        samples=used.samples,
+        preparing=duration(used.preparing_seconds),
+        searching=duration(used.searching_seconds),
+        finishing=duration(used.finishing_seconds),
     )
 
 
@@ -180,7 +171,7 @@ def job_to_message(job: values.Job) -> jobs_pb2.Job:
         error=None if job.error is None else status.to_status(job.error),
         stop_reason=_stop_reason(job.stop_reason),
         progress=progress_to_message(job.progress),
-        consumption=_consumption(job),
+        consumption=consumption_to_message(job.used(now())),
         model=names.model(job.project, job.model) if job.model else "",
         validation_score=score_to_message(job.validation_score),
         test_score=score_to_message(job.test_score),
@@ -241,6 +232,7 @@ def event_to_message(project: str, event: values.Event) -> jobs_pb2.JobEvent:
                 error=None if body.error is None else status.to_status(body.error),
                 stop_reason=_stop_reason(body.stop_reason),
                 model=names.model(project, body.model) if body.model else "",
+                wall_clock=duration(body.seconds),
             )
         )
     elif isinstance(body, values.Progress):
@@ -293,6 +285,9 @@ def _add_trial_event(
                 trial=body.trial,
                 architecture=body.architecture,
                 validation_score=body.validation_score,
+                wall_clock=duration(body.seconds),
+                trials=body.trials,
+                samples=body.samples,
             )
         )
 

@@ -16,6 +16,7 @@ from seedbed.v1 import jobs_pb2, jobs_pb2_grpc
 from seedbed_sdk.errors import InvalidArgument, NotFound
 from seedbed_server.api import convert, names, requests
 from seedbed_server.api.job_creation import replay_of, wanted_job
+from seedbed_server.api.job_insights import insights_of
 from seedbed_server.api.job_planning import plan_of
 from seedbed_server.api.rooms import Rooms
 from seedbed_server.jobs import validation
@@ -114,6 +115,11 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     async def PlanJob(self, request: jobs_pb2.PlanJobRequest, context: Any) -> jobs_pb2.JobPlan:
         project = names.parse_parent(request.parent)
         return await plan_of(self._rooms, request.job, project)
+
+    async def GetJobInsights(
+        self, request: jobs_pb2.GetJobInsightsRequest, context: Any
+    ) -> jobs_pb2.JobInsights:
+        return await insights_of(self._rooms, await self._get(request.name))
 
     async def ListTrials(
         self, request: jobs_pb2.ListTrialsRequest, context: Any

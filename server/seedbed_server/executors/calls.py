@@ -30,6 +30,7 @@ CALLS: Mapping[str, str] = {
     "inspect": "seedbed_server.data.inspection:inspect",
     "check_job": "seedbed_server.search.check:check_job",
     "plan_job": "seedbed_server.search.planning:plan_job",
+    "job_insights": "seedbed_server.search.insights:job_insights",
     "predict": "seedbed_server.serving.predictor:predict",
 }
 

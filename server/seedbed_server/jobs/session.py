@@ -162,10 +162,14 @@ class JobSession:
         self._notify()
 
     def set_best(self, best: BestChanged, score: Score) -> None:
-        """Says that a trial is the best so far; `score` is the job's validation score now."""
+        """Says that a trial is the best so far; `score` is the job's validation score now. What the
+        job has used until then is added."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
+            used = writer.job.used(writer.time)
             writer.change(validation_score=score)
-            writer.append(best)
+            writer.append(
+                replace(best, seconds=used.seconds, trials=used.trials, samples=used.samples)
+            )
         self._notify()
 
     def log(self, severity: str, message: str) -> None:

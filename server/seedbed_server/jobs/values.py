@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -99,6 +99,13 @@ class Consumption:
     def seconds(self) -> float:
         """Of all phases together."""
         return self.preparing_seconds + self.searching_seconds + self.finishing_seconds
+
+
+_PHASES = {
+    JobState.PREPARING: "preparing_seconds",
+    JobState.SEARCHING: "searching_seconds",
+    JobState.FINISHING: "finishing_seconds",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +238,15 @@ class Job:
     earlier_jobs: tuple[EarlierJob, ...] | None = None
     find_learning_rate: bool = False
 
+    def used(self, until: datetime) -> Consumption:
+        """What the job has used, with the phase that is under way up to `until`."""
+        phase = _PHASES.get(self.state)
+        if phase is None or self.state_time is None:
+            return self.consumption
+        seconds = max(0.0, (until - self.state_time).total_seconds())
+        so_far = getattr(self.consumption, phase)
+        return replace(self.consumption, **{phase: so_far + seconds})
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -302,10 +318,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
+    """`seconds` is the job's clock then; None in rows from before it was written down."""
+
     state: JobState
     error: Mapping[str, Any] | None = None
     stop_reason: StopReason | None = None
     model: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,9 +354,15 @@ class TrialFinished:
 
 @dataclass(frozen=True, slots=True)
 class BestChanged:
+    """`seconds`, `trials` and `samples` are what the job had used then; the session fills them in.
+    `seconds` is None in rows from before they were written down."""
+
     trial: int
     architecture: str
     validation_score: float
+    seconds: float | None = None
+    trials: int = 0
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

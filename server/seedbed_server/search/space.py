@@ -67,7 +67,7 @@ class SearchSpace:
         import optuna
 
         own = {
-            f"{architecture}.{k}": _distribution(d) for k, d in self.domains[architecture].items()
+            f"{architecture}.{k}": distribution(d) for k, d in self.domains[architecture].items()
         }
         names = optuna.distributions.CategoricalDistribution(list(self.architectures))
         return {ARCHITECTURE: names, **own}
@@ -204,7 +204,8 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
 
 
-def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+def distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+    """Optuna's form of a domain."""
     import optuna
 
     if isinstance(domain, Choices):

@@ -7,13 +7,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import optuna
 
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.space import FloatRange, Parameters
-from seedbed_server.jobs.values import INTERRUPTED, Origin, Trial, TrialState
+from seedbed_server.jobs.values import INTERRUPTED, OUT_OF_MEMORY, Origin, Trial, TrialState
 from seedbed_server.search.first_trials import FirstTrial, first_trials
 from seedbed_server.search.lessons import Lessons
 from seedbed_server.search.recipes import found_rate
@@ -73,6 +74,7 @@ class Study:
         self._asides: list[FirstTrial] = []
         # However many settings the user brings, they are compared as soon as any others.
         self.rungs = Rungs(metric, startup=max(5, len(space.portfolio())))
+        told = _told_by(earlier)
         for trial in sorted(earlier, key=lambda t: t.number):
             self._next = trial.number + 1
             if trial.reason != INTERRUPTED:
@@ -80,7 +82,8 @@ class Study:
                 self._remember(trial.architecture, _key(trial.architecture, dict(trial.parameters)))
                 for rung, score in rungs_of(trial, metric):
                     self.rungs.note(trial.number, rung, score)
-                self._learn(trial)
+                if trial.number in told:
+                    self._learn(trial)
         self._study = self._rebuilt()
 
     def finds_rate(self, architecture: str) -> bool:
@@ -282,6 +285,21 @@ class Study:
     def _flat(self, architecture: str, parameters: Parameters) -> dict[str, Any]:
         named = {f"{architecture}.{key}": value for key, value in parameters.items()}
         return {ARCHITECTURE: architecture, **named}
+
+
+def _told_by(trials: Sequence[Trial]) -> set[int]:
+    """The numbers of the trials that say something by themselves: of those that a dying process
+    took along, the first, and none where they had too little memory together."""
+    ended: dict[tuple[str, datetime | None], list[Trial]] = {}
+    for trial in sorted(trials, key=lambda t: t.number):
+        together = trial.end_time if trial.state is TrialState.FAILED else None
+        ended.setdefault((trial.architecture, together), []).append(trial)
+    found: set[int] = set()
+    for (_, together), group in ended.items():
+        alone = together is None or len(group) == 1
+        if alone or not group[0].reason.startswith(OUT_OF_MEMORY):
+            found |= {trial.number for trial in (group if alone else group[:1])}
+    return found
 
 
 def _key(architecture: str, parameters: Parameters) -> str:

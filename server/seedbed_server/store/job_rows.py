@@ -134,8 +134,12 @@ _BODIES: Mapping[str, Callable[..., EventBody]] = {
 }
 
 
+def event_kind(body: type[EventBody]) -> str:
+    return _KINDS[body]
+
+
 def event_to_row(body: EventBody) -> dict[str, Any]:
-    return {"kind": _KINDS[type(body)], "body": asdict(body)}
+    return {"kind": event_kind(type(body)), "body": asdict(body)}
 
 
 def event_from_row(row: Any) -> Event:

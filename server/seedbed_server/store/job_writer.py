@@ -32,11 +32,6 @@ from seedbed_server.store.job_rows import (
 from seedbed_server.store.values import now
 
 ENDED_REASON = "the job ended during the trial"
-_PHASES = {
-    JobState.PREPARING: "preparing_seconds",
-    JobState.SEARCHING: "searching_seconds",
-    JobState.FINISHING: "finishing_seconds",
-}
 
 
 def not_found(job_id: str) -> NotFound:
@@ -85,21 +80,15 @@ class JobWriter:
         The time since the last change counts as used in the state before, up to `until` where the
         job has not been worked on since then.
         """
-        self._count_seconds(until or self.time)
+        used = self.job.used(until or self.time)
+        self.change(consumption=used)
         fields["state_time"] = self.time
         if state.ended:
             fields.setdefault("end_time", self.time)
             self.end_running_trials(ENDED_REASON)
         self.change(state=state, **fields)
-        self.append(StateChanged(state, self.job.error, self.job.stop_reason, self.job.model))
-
-    def _count_seconds(self, until: datetime) -> None:
-        phase = _PHASES.get(self.job.state)
-        if phase is None or self.job.state_time is None:
-            return
-        used = self.job.consumption
-        seconds = max(0.0, (until - self.job.state_time).total_seconds())
-        self.change(consumption=replace(used, **{phase: getattr(used, phase) + seconds}))
+        job = self.job
+        self.append(StateChanged(state, job.error, job.stop_reason, job.model, used.seconds))
 
     def trial(self, number: int) -> Trial | None:
         """A trial as it is in the database."""

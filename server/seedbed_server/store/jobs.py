@@ -62,7 +62,7 @@ class Jobs:
             job = replace(job, last_sequence=1)
             row = {field: getattr(job, field) for field in job.__dataclass_fields__}
             connection.execute(sa.insert(_table).values(job_to_row(row)))
-            first = event_to_row(StateChanged(JobState.QUEUED))
+            first = event_to_row(StateChanged(JobState.QUEUED, seconds=0.0))
             connection.execute(
                 sa.insert(tables.events).values(
                     job=job.id, sequence=1, time=job.create_time, **first

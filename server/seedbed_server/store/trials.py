@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from seedbed_server.jobs.values import Event, Trial, TrialState
+from seedbed_server.jobs.values import Event, EventBody, Trial, TrialState
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
-from seedbed_server.store.job_rows import event_from_row, trial_from_row
+from seedbed_server.store.job_rows import event_from_row, event_kind, trial_from_row
 from seedbed_server.store.pages import Page, PageRequest, make_token, read_token
 
 _trials = tables.trials
@@ -78,6 +78,16 @@ class Events:
             .where(_events.c.job == job_id, _events.c.sequence > sequence)
             .order_by(_events.c.sequence)
             .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [event_from_row(row) for row in connection.execute(select)]
+
+    def of_kinds(self, job_id: str, kinds: Collection[type[EventBody]]) -> Sequence[Event]:
+        """All events of a job whose bodies are of these kinds, in order."""
+        select = (
+            sa.select(_events)
+            .where(_events.c.job == job_id, _events.c.kind.in_([event_kind(k) for k in kinds]))
+            .order_by(_events.c.sequence)
         )
         with self._database.reading() as connection:
             return [event_from_row(row) for row in connection.execute(select)]
