@@ -3,8 +3,8 @@ those that seedbed reaches in a third of a peer's time.
 
 A run takes as long as its budget, so that all of them take hours: what was run is kept in the
 user's cache and not run again with the same versions. `QUALITY_DATA` names the data sets to run,
-`QUALITY_SECONDS` the budgets and `QUALITY_PEERS` the scripts of peers, with commas between them; the
-default is all.
+`QUALITY_SECONDS` the budgets and `QUALITY_PEERS` the scripts of peers, with commas between them;
+the default is all.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ def _listed(variable: str) -> list[str]:
     return [part for part in os.environ.get(variable, "").split(",") if part]
 
 
-def _cases(
-    data: DataSet, files: Files, budget: int, rounds: int, tally: _Tally
-) -> Iterator[Case]:
+def _cases(data: DataSet, files: Files, budget: int, rounds: int, tally: _Tally) -> Iterator[Case]:
     peers = [peer for peer in data.peers if peer in (_listed("QUALITY_PEERS") or data.peers)]
     sides = [(OURS, budget), (OURS, budget // TIME_SHARE), *((peer, budget) for peer in peers)]
     found: dict[tuple[str, int], list[Result]] = {}

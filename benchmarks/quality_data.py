@@ -70,9 +70,7 @@ def _bundled_parts(loader: str) -> list[Any]:
 
     frame = getattr(datasets, loader)(as_frame=True).frame
     kinds = frame["target"] if frame["target"].nunique() <= 20 else None
-    parts: list[Any] = train_test_split(
-        frame, test_size=TEST_SHARE, random_state=0, stratify=kinds
-    )
+    parts: list[Any] = train_test_split(frame, test_size=TEST_SHARE, random_state=0, stratify=kinds)
     return parts
 
 

@@ -1,5 +1,5 @@
-"""Single runs of the benchmark `quality`, ours or a peer's: each is a process of its own with a hard
-end, and its result is kept in the user's cache under all that it depends on."""
+"""Single runs of the benchmark `quality`, ours or a peer's: each is a process of its own with a
+hard end, and its result is kept in the user's cache under all that it depends on."""
 
 from __future__ import annotations
 

@@ -25,18 +25,17 @@ class EndsBy(Callback):
 
 
 def batch_seconds(learn: Learner) -> float:
-    """What a training batch takes, augmentation included: the median of three, weights as before."""
+    """What a training batch takes, augmentation included: the least of three. Weights stay."""
     times = []
-    for index, batch in enumerate(learn.dls.train):
-        if index:
-            times.append(time.monotonic() - clock)
-        if index == 3:
-            break
+    learn.model.train()
+    batches = iter(learn.dls.train)
+    for _ in range(min(3, len(learn.dls.train))):
         clock = time.monotonic()
-        learn.model.train()
-        learn.loss_func(learn.model(*batch[: learn.dls.n_inp]), *batch[learn.dls.n_inp :]).backward()
+        x, y = next(batches)
+        learn.loss_func(learn.model(x), y).backward()
+        times.append(time.monotonic() - clock)
     learn.model.zero_grad()
-    return sorted(times or [time.monotonic() - clock])[len(times) // 2]
+    return min(times)
 
 
 def fine_tune(learn: Learner, rate: float, share: float) -> None:
@@ -62,9 +61,9 @@ def fine_tune(learn: Learner, rate: float, share: float) -> None:
 def best_of(
     trials: list[dict], train: Callable[[dict, EndsBy], float], share: float
 ) -> tuple[dict, float]:
-    """Trains with one set of settings after the other until the share of the budget has passed, from
-    the first again where all were tried; the best one and its value, which is the higher the better.
-    A training that was cut counts where it is the first."""
+    """Trains with one set of settings after the other until the share of the budget has passed,
+    from the first again, with the next `round`, where all were tried; the best one and its value,
+    which is the higher the better. A training that was cut counts where it is the first."""
     best, value, slowest, number = trials[0], float("-inf"), 0.0, 0
     while not number or left(share) > slowest:
         clock, end = time.monotonic(), EndsBy(share)

@@ -1,6 +1,6 @@
 """fastai on pictures: `vision_learner` with EfficientNet-Lite0's ImageNet weights, the same that
-seedbed has (fastai's own would be downloaded), `aug_transforms`, and `fine_tune` with as many epochs
-as fit; test-time augmentation. A tenth of the pictures is held out, as its users do."""
+seedbed has (fastai's own would be downloaded), `aug_transforms`, and `fine_tune` with as many
+epochs as fit; test-time augmentation. A tenth of the pictures is held out, as its users do."""
 
 import common
 import numpy as np

@@ -1,6 +1,6 @@
-"""fastai on ratings: `collab_learner` as in its book, with the range of the ratings, weight decay and
-one cycle, for one number of factors and epochs after the other; what is best on each user's latest
-ratings is trained on all of them."""
+"""fastai on ratings: `collab_learner` as in its book, with the range of the ratings, weight decay
+and one cycle, for one number of factors and epochs after the other; what is best on each user's
+latest ratings is trained on all of them."""
 
 import time
 

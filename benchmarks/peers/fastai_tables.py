@@ -1,5 +1,5 @@
 """fastai on a table: `tabular_learner` with its usual blocks and one cycle, for one set of epochs,
-layers and dropout after the other; what is best on a fifth of the rows is trained on all of them."""
+layers and dropout after the other; what is best on a fifth of the rows is trained on all."""
 
 import time
 
@@ -95,6 +95,8 @@ def trial(settings: dict, end: EndsBy) -> float:
 best, _ = best_of(TRIALS, trial, SEARCH_SHARE)
 # On all rows; a few stand in for the validation that fastai wants to have.
 every = (list(range_of(train)), list(range_of(train))[:8])
-table, learn = fitted(best, every if left(END_SHARE) > took[str(best)] else split, EndsBy(END_SHARE))
+table, learn = fitted(
+    best, every if left(END_SHARE) > took[str(best)] else split, EndsBy(END_SHARE)
+)
 seconds = common.spent()
 common.answer(score(learn, table, test, test[target]), seconds, "fastai")

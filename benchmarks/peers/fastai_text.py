@@ -1,6 +1,6 @@
-"""fastai on texts: `text_classifier_learner` over AWD-LSTM. Its pretrained weights would be downloaded,
-so that it learns from scratch, and is therefore smaller than usual; one cycle, for one set of dropout
-and epochs after the other; what is best on a fifth of the texts stays."""
+"""fastai on texts: `text_classifier_learner` over AWD-LSTM. Its pretrained weights would be
+downloaded, so that it learns from scratch, and is therefore smaller than usual; one cycle, for one
+set of dropout and epochs after the other; what is best on a fifth of the texts stays."""
 
 import common
 import numpy as np

@@ -1,6 +1,7 @@
-"""What one writes by hand for masks: the features of a pretrained network at five scales are computed
-once and Optuna finds a decoder on them that goes up step by step; what time is left goes into training
-the whole network from there with zooms and flips; what is better on a seventh of the pictures stays."""
+"""What one writes by hand for masks: the features of a pretrained network at five scales are
+computed once and Optuna finds a decoder on them that goes up step by step; what time is left goes
+into training the whole network from there with zooms and flips; what is better on a seventh of the
+pictures stays."""
 
 import time
 

@@ -111,9 +111,7 @@ def objective(trial: optuna.Trial) -> float:
     return score
 
 
-study = optuna.create_study(
-    direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
-)
+study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
 study.optimize(objective, timeout=max(0.1, left(HEADS_SHARE)))
 
 

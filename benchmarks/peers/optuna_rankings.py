@@ -1,7 +1,7 @@
 """What one writes by hand for rankings: EASE (Steck 2019), which is in closed form, on what a user
-turned to, with newer items counting for more; Optuna over its penalty, the items that take part, how
-much popularity counts and how fast what is old fades, on each user's latest fifth of the training
-rows; the best settings are computed once more with all of them."""
+turned to, with newer items counting for more; Optuna over its penalty, the items that take part,
+how much popularity counts and how fast what is old fades, on each user's latest fifth of the
+training rows; the best settings are computed once more with all of them."""
 
 import time
 
@@ -29,7 +29,9 @@ unknown = len(items)
 
 def codes(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     found = items.get_indexer(table[ITEM])
-    return users.get_indexer(table[USER]), np.where(found < 0, unknown + np.arange(len(found)), found)
+    return users.get_indexer(table[USER]), np.where(
+        found < 0, unknown + np.arange(len(found)), found
+    )
 
 
 def sets_of(table: pd.DataFrame) -> dict[int, set[int]]:

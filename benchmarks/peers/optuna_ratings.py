@@ -1,7 +1,7 @@
 """What one writes by hand for ratings: alternating least squares in PyTorch, in which a user has a
 bias, tastes for genres and for the well-known, and factors, and an item a bias and factors; Optuna
-over the number of factors and the penalties on each user's latest fifth of the training ratings; the
-best settings are trained on all, from several beginnings, and their predictions averaged."""
+over the number of factors and the penalties on each user's latest fifth of the training ratings;
+the best settings are trained on all, from several beginnings, and their predictions averaged."""
 
 import time
 

@@ -1,5 +1,5 @@
-"""What one writes by hand for tiny grey pictures: a small convolutional network that is trained from
-scratch with slight turns, shifts and zooms."""
+"""What one writes by hand for tiny grey pictures: a small convolutional network that is trained
+from scratch with slight turns, shifts and zooms."""
 
 from pathlib import Path
 

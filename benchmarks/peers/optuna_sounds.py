@@ -1,5 +1,5 @@
-"""What one writes by hand for short sounds: log-mel bands, and a small network that is convolutional
-along time, with shifts in time and masks over time and frequency."""
+"""What one writes by hand for short sounds: log-mel bands, and a small network that is
+convolutional along time, with shifts in time and masks over time and frequency."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """What one writes by hand for short texts: Optuna over n-grams with a linear model, a small PyTorch
-network on the sentence vectors of a frozen pretrained encoder, and the mean of both; each trial
-predicts every training text from a model that did not see it, and the best one is trained on all."""
+network on the sentence vectors of a frozen pretrained encoder where there is time to compute them,
+and the mean of both; each trial predicts every training text from a model that did not see it, and
+the best one is trained on all."""
 
 import importlib.util
 import time
@@ -166,7 +167,9 @@ def objective(trial: optuna.Trial) -> float:
     for rows, others in folds:
         if left(SEARCH_SHARE) < 0 and best["score"] >= 0:
             raise optuna.TrialPruned
-        held[others] = trained(settings, rows)(x[others], None if vectors is None else vectors[others])
+        held[others] = trained(settings, rows)(
+            x[others], None if vectors is None else vectors[others]
+        )
     score = macro_f1(y, held.argmax(1))
     if score > best["score"]:
         best.update(score=score, settings=settings)
@@ -174,9 +177,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-study.enqueue_trial(
-    {"model": "ngrams", "words": 2, "characters": 4, "c": 30.0, "balanced": True}
-)
+study.enqueue_trial({"model": "ngrams", "words": 2, "characters": 4, "c": 30.0, "balanced": True})
 study.optimize(objective, timeout=max(0.1, left(SEARCH_SHARE)))
 settings = best["settings"]
 model = trained(settings, np.arange(len(y)))
