@@ -130,7 +130,7 @@ DATA = (
         "accuracy",
         ("fastai_pictures", "optuna_pictures"),
         _archive("cifar10-2k.zip"),
-        known={"flip": True, "sizes": [64, 96]},
+        known={"flip": True, "sizes": [64, 96, 128]},
     ),
     DataSet(
         "digit pictures",

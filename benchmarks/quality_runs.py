@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,11 +28,11 @@ OURS = "seedbed"
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(__file__).parent / "peers"
 PRODUCT = ("client", "plugins", "server", "constraints.txt")
-SHARED_BY_SCRIPTS = ("common.py", "lite.py", "scores.py")
 # A run is killed after this many budgets and seconds: beginning, reading and the test's scoring lie
 # outside of the budget, and what is late by more than that has not kept to it in any sense.
 HARD_END_BUDGETS = 2.0
 HARD_END_SECONDS = 120.0
+IMPORT = re.compile(r"^(?:from|import) (\w+)", re.MULTILINE)
 # What is set for our own processes is not forced on the peers, nor is one thread on us.
 NOT_PASSED_ON = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")
 
@@ -81,12 +82,22 @@ def _versions(side: str) -> str:
     if side == OURS:
         return _digest(ROOT / name for name in PRODUCT)
     environment = side.split("_")[0]
-    script = _digest(SCRIPTS / name for name in (f"{side}.py", *SHARED_BY_SCRIPTS))
+    script = _digest(sorted(_with_imports(SCRIPTS / f"{side}.py", set())))
     if environment == HERE:
         packages = [f"{name}=={version(name)}" for name in LIBRARIES]
     else:
         packages = list(REQUIREMENTS[environment])
     return hashlib.sha256("\n".join([script, *packages]).encode()).hexdigest()[:12]
+
+
+def _with_imports(script: Path, found: set[Path]) -> set[Path]:
+    """The script and what lies beside it that it imports, also by way of others."""
+    found.add(script)
+    for name in IMPORT.findall(script.read_text()):
+        path = SCRIPTS / f"{name}.py"
+        if path.is_file() and path not in found:
+            _with_imports(path, found)
+    return found
 
 
 def _digest(paths: Iterable[Path]) -> str:
@@ -103,8 +114,8 @@ def _digest(paths: Iterable[Path]) -> str:
 def _ours(data: DataSet, files: Files, side: str, budget: int, seed: int) -> Result:
     train, test = files
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        program = Path(sys.executable).with_name("seedbed")
-        command = [str(program), "--data-dir", folder, "train", "--task", data.task]
+        command = [sys.executable, "-m", "seedbed.cli", "--data-dir", folder, "train"]
+        command += ["--task", data.task]
         command += ["--data", str(train), "--test", str(test), "--metric", data.metric]
         command += ["--target", data.target] if data.target else []
         for role, path in data.tables.items():
@@ -112,8 +123,11 @@ def _ours(data: DataSet, files: Files, side: str, budget: int, seed: int) -> Res
         for name, value in data.options.items():
             command += ["--set", f"{name}={value}"]
         command += ["--budget", f"{budget}s", "--seed", str(seed), "--json"]
+        environment = _environment()
+        # The code that the result is kept for, wherever another copy is installed.
+        environment["PYTHONPATH"] = os.pathsep.join(str(ROOT / name) for name in PRODUCT[:3])
         try:
-            answer, seconds = _last_line(command, budget, _environment())
+            answer, seconds = last_line(command, _hard_end(budget), environment)
         finally:
             _end_server(Path(folder))
     if answer["test_score"] is None:
@@ -137,7 +151,7 @@ def _theirs(data: DataSet, files: Files, side: str, budget: int, seed: int) -> R
     environment = _environment()
     environment.pop("PYTHONPATH", None)
     command = [str(python), str(script), json.dumps(asked)]
-    answer, seconds = _last_line(command, budget, environment)
+    answer, seconds = last_line(command, _hard_end(budget), environment)
     return Result(answer["score"], answer["seconds"], seconds, answer["version"])
 
 
@@ -145,30 +159,33 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
 
 
-def _last_line(
-    command: list[str], budget: int, environment: Mapping[str, str]
+def _hard_end(budget: int) -> float:
+    return HARD_END_BUDGETS * budget + HARD_END_SECONDS
+
+
+def last_line(
+    command: list[str], limit: float, environment: Mapping[str, str]
 ) -> tuple[dict[str, Any], float]:
-    """The JSON object that a process prints last, and the seconds that it ran. Kills the process
-    with all that it started at its hard end. Raises RunFailed."""
-    limit = HARD_END_BUDGETS * budget + HARD_END_SECONDS
+    """The JSON object that a process prints last, and the seconds that it ran. What it started and
+    left behind is killed. Raises RunFailed where it fails, and where it is killed after `limit`
+    seconds."""
     began = time.monotonic()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
         start_new_session=True,
-    )
-    try:
-        said, complained = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        raise RunFailed(f"{' '.join(command)} was killed after {limit:g} s") from None
-    finally:
-        # Also what a process that has ended left behind, such as workers that load data.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    ) as process:
+        try:
+            said, complained = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise RunFailed(f"{' '.join(command)} was killed after {limit:g} s") from None
+        finally:
+            # Also what a process that has ended left behind, such as workers that load data.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     lines = said.strip().splitlines()
     if process.returncode or not lines:
         raise RunFailed(f"{' '.join(command)} failed:\n{complained[-4000:]}")

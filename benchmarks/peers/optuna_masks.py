@@ -1,7 +1,7 @@
 """What one writes by hand for masks: the features of a pretrained network at five scales are
-computed once and Optuna finds a decoder on them that goes up step by step; what time is left goes
-into training the whole network from there with zooms and flips; what is better on a seventh of the
-pictures stays."""
+computed once and Optuna finds a decoder on them that goes up step by step. Where at least three
+epochs fit, the whole network is trained from there with zooms and flips, and what is better on a
+seventh of the pictures stays."""
 
 import time
 
@@ -18,9 +18,9 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from training import fit
 
-SIZE, BATCH = (192, 256), 8
-HEADS_SHARE, TRIAL_SHARE, END_SHARE = 0.45, 0.12, 0.9
-LEAST_EPOCHS = 1.5
+SIZE, BATCH, NARROW = (192, 256), 8, 24
+HEADS_SHARE, TRIAL_SHARE, END_SHARE = 0.35, 0.2, 0.9
+LEAST_EPOCHS = 3.0
 VOID = CLASSES = known["void"]
 
 torch.set_num_threads(2)
@@ -30,28 +30,34 @@ common.start()
 
 
 class Decoder(nn.Module):
-    """From features at strides 2 to 32 to outputs at stride 2 [B, classes, h, w]."""
+    """From features at strides 2 to 32 to outputs at stride 2 [B, classes, h, w]; what is computed
+    at stride 2, with most places, is narrow."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.sides = nn.ModuleList([nn.Conv2d(c, width, 1) for c in lite.CHANNELS])
+        self.width = width
+        widths = [NARROW, *[width] * (len(lite.CHANNELS) - 1)]
+        self.sides = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, w, 1, bias=False), nn.BatchNorm2d(w))
+            for c, w in zip(lite.CHANNELS, widths, strict=True)
+        )
+        self.ups = nn.ModuleList([nn.Conv2d(width, NARROW, 1), *[nn.Identity()] * 3])
         self.mixes = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width),
+                nn.Conv2d(w, w, 3, padding=1, bias=False),
+                nn.BatchNorm2d(w),
                 nn.ReLU(inplace=True),
             )
-            for _ in lite.CHANNELS
+            for w in widths
         )
-        self.last = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, CLASSES, 1))
+        self.last = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(NARROW, CLASSES, 1))
 
     def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
-        x = None
-        for side, mix, level in zip(self.sides[::-1], self.mixes[::-1], levels[::-1], strict=True):
-            here = side(level)
-            if x is not None:
-                here = here + F.interpolate(x, size=here.shape[2:], mode="bilinear")
-            x = mix(here)
+        x = self.mixes[-1](self.sides[-1](levels[-1]))
+        for level in range(len(levels) - 2, -1, -1):
+            here = self.sides[level](levels[level])
+            above = F.interpolate(self.ups[level](x), size=here.shape[2:], mode="bilinear")
+            x = self.mixes[level](here + above)
         return self.last(x)
 
 
@@ -119,9 +125,36 @@ def features(x: torch.Tensor) -> list[torch.Tensor]:
     return [torch.cat(level) for level in zip(*parts, strict=True)]
 
 
+def augmented(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half of them mirrored, all zoomed by up to 1.6 somewhere: float pictures, masks [B, h, w]."""
+    zoom = 1 / (1 + 0.6 * torch.rand(len(x)))
+    turn = torch.where(torch.rand(len(x)) < 0.5, -zoom, zoom)
+    nothing, places = torch.zeros(len(x)), (torch.rand(2, len(x)) * 2 - 1) * (1 - zoom)
+    rows = torch.stack([turn, nothing, places[0]], 1), torch.stack([nothing, zoom, places[1]], 1)
+    grid = F.affine_grid(torch.stack(rows, 1), [len(x), 1, *SIZE], align_corners=False)
+    x = F.grid_sample(lite.normal(x), grid, padding_mode="border", align_corners=False)
+    y = F.grid_sample(y[:, None].float(), grid, mode="nearest", align_corners=False)
+    return x.contiguous(memory_format=torch.channels_last), y[:, 0]
+
+
+def step_seconds() -> float:
+    """A training step of the whole network when it has been done before."""
+    network = Whole(Decoder(48, 0.1))
+    for _ in range(2):
+        clock = time.monotonic()
+        x, y = augmented(pictures[:BATCH], masks[:BATCH])
+        loss_with(torch.ones(CLASSES))(network(x), y).backward()
+    body.zero_grad()
+    return time.monotonic() - clock
+
+
 pictures, masks = read(common.train)
 rows, valid = train_test_split(np.arange(len(masks)), test_size=1 / 7, random_state=seed)
 truth, size = masks[valid].numpy(), tuple(masks.shape[1:])
+# What is done depends on how fast this machine is.
+epoch_seconds = step_seconds() * 1.1 * len(rows) / BATCH
+tuning = left(END_SHARE - HEADS_SHARE) > LEAST_EPOCHS * epoch_seconds
+heads_share = HEADS_SHARE if tuning else END_SHARE
 cached = features(pictures)
 # The same mirrored, where there is time for it.
 if common.spent() < common.asked["seconds"] * 0.12:
@@ -164,7 +197,7 @@ def objective(trial: optuna.Trial) -> float:
         rate=trial.suggest_float("rate", 1e-3, 2e-2, log=True),
         decay=0.01,
         batch=BATCH,
-        until=time.monotonic() + min(left(HEADS_SHARE), share * common.asked["seconds"]),
+        until=time.monotonic() + min(left(heads_share), share * common.asked["seconds"]),
         loss=loss_with(weights),
     )
     if not done and best["score"] >= 0:
@@ -178,45 +211,19 @@ def objective(trial: optuna.Trial) -> float:
 
 study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
 study.enqueue_trial({"width": 48, "dropout": 0.1, "balance": 0.3, "epochs": 5, "rate": 5e-3})
-study.optimize(objective, timeout=max(0.1, left(HEADS_SHARE)))
+study.optimize(objective, timeout=max(0.1, left(heads_share)))
 
 
-def augmented(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Half of them mirrored, all zoomed by up to 1.6 somewhere: float pictures, masks [B, h, w]."""
-    zoom = 1 / (1 + 0.6 * torch.rand(len(x)))
-    turn = torch.where(torch.rand(len(x)) < 0.5, -zoom, zoom)
-    nothing, places = torch.zeros(len(x)), (torch.rand(2, len(x)) * 2 - 1) * (1 - zoom)
-    rows = torch.stack([turn, nothing, places[0]], 1), torch.stack([nothing, zoom, places[1]], 1)
-    grid = F.affine_grid(torch.stack(rows, 1), [len(x), 1, *SIZE], align_corners=False)
-    x = F.grid_sample(lite.normal(x), grid, padding_mode="border", align_corners=False)
-    y = F.grid_sample(y[:, None].float(), grid, mode="nearest", align_corners=False)
-    return x.contiguous(memory_format=torch.channels_last), y[:, 0]
-
-
-def step_seconds() -> float:
-    times = []
-    for _ in range(2):
-        clock = time.monotonic()
-        x, y = augmented(pictures[rows[:BATCH]], masks[rows[:BATCH]])
-        loss_with(best["weights"])(whole(x), y).backward()
-        times.append(time.monotonic() - clock)
-    whole.zero_grad()
-    return min(times)
-
-
-width = best["decoder"].last[1].in_channels
-decoder = Decoder(width, 0.1)
-decoder.load_state_dict(best["decoder"].state_dict())
-whole = Whole(decoder)  # the body's batch norms keep the statistics of ImageNet
-kept = {name: value.clone() for name, value in body.state_dict().items()}
-epochs = left(END_SHARE) * BATCH / (step_seconds() * 1.1 * len(rows))
-tuned = False
-if epochs >= LEAST_EPOCHS:
+decoder = best["decoder"]
+if tuning:
+    decoder = Decoder(decoder.width, 0.1)
+    decoder.load_state_dict(best["decoder"].state_dict())
+    kept = {name: value.clone() for name, value in body.state_dict().items()}
     fit(
-        whole,
+        Whole(decoder),  # the body's batch norms keep the statistics of ImageNet
         pictures[rows],
         masks[rows],
-        epochs=epochs,
+        epochs=left(END_SHARE) / epoch_seconds,
         rate=1.5e-3,
         decay=0.01,
         batch=BATCH,
@@ -225,10 +232,9 @@ if epochs >= LEAST_EPOCHS:
         augment=augmented,
     )
     said = said_of(decoder, features(pictures[valid]), size)
-    tuned = mean_iou(truth, said, VOID, CLASSES) >= best["score"]
-if not tuned:
-    body.load_state_dict(kept)
-    decoder = best["decoder"]
+    if mean_iou(truth, said, VOID, CLASSES) < best["score"]:
+        decoder = best["decoder"]
+        body.load_state_dict(kept)
 seconds = common.spent()
 shown, masks = read(common.test)
 said = said_of(decoder, features(shown), size)

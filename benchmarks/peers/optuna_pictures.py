@@ -1,8 +1,11 @@
-"""What one writes by hand for photographs: the features of a pretrained network are computed once,
-Optuna finds the best head on them, and what time is left goes into training the whole network from
-there with crops and flips; what is better on a tenth of the training pictures stays."""
+"""What one writes by hand for photographs: the features of a pretrained network are computed once
+and Optuna finds the best head on them. Where at least three epochs fit, the whole network is
+trained from there with crops and flips, and what is better on a tenth of the training pictures
+stays; else the features are of a larger size, and of the mirrored pictures too."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import common
 import lite
@@ -18,9 +21,9 @@ from sklearn.preprocessing import LabelEncoder
 from torch import nn
 from training import fit, predict
 
-FEATURES_SHARE, HEADS_SHARE, END_SHARE = 0.3, 0.42, 0.93
-BATCH = 32
-LEAST_EPOCHS = 1.0
+TUNING_SHARE, FEATURES_SHARE, END_SHARE = 0.55, 0.6, 0.93
+BATCH, AT_ONCE = 32, 64
+LEAST_EPOCHS = 3.0
 
 torch.set_num_threads(2)
 torch.manual_seed(seed)
@@ -32,7 +35,7 @@ def read(files: list) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.asarray(Image.open(f).convert("RGB")) for f in files]))
 
 
-def resized(pictures: torch.Tensor) -> torch.Tensor:
+def resized(pictures: torch.Tensor, size: int) -> torch.Tensor:
     x = lite.normal(pictures).contiguous(memory_format=torch.channels_last)
     return F.interpolate(x, size=(size, size), mode="bicubic", antialias=size < x.shape[2])
 
@@ -47,11 +50,11 @@ def augment(pictures: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torc
     if known["flip"]:
         mirrored = torch.rand(len(x)) < 0.5
         x[mirrored] = x[mirrored].flip(2)
-    return resized(x), y
+    return resized(x, best_size), y
 
 
-def evaluated(network: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
-    return torch.cat([predict(network, resized(part)) for part in pictures.split(64)])
+def evaluated(network: nn.Module, pictures: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.cat([predict(network, resized(part, size)) for part in pictures.split(AT_ONCE)])
 
 
 files, labels = common.class_folders(common.train)
@@ -60,13 +63,35 @@ pictures, y = read(files), torch.from_numpy(encoder.transform(labels))
 rows, valid = train_test_split(np.arange(len(y)), test_size=0.1, random_state=seed, stratify=y)
 body = lite.lite0().to(memory_format=torch.channels_last).eval().append(nn.Flatten())
 
-# The largest size at which the features of all pictures are there in time.
-for size in sorted(known["sizes"], reverse=True):
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """What the work takes when it has been done before."""
+    work()
     clock = time.monotonic()
-    evaluated(body, pictures[:64])
-    if (time.monotonic() - clock) * len(y) / 64 < left(FEATURES_SHARE):
-        break
-features = evaluated(body, pictures)
+    work()
+    return time.monotonic() - clock
+
+
+def step() -> None:
+    x, _ = augment(pictures[:BATCH], y[:BATCH])
+    body(x).sum().backward()
+
+
+# What is done depends on how fast this machine is.
+best_size = sorted(known["sizes"])[-2]
+epoch_seconds = seconds_of(step) * 1.1 * len(rows) / BATCH
+tuning = left(TUNING_SHARE) > LEAST_EPOCHS * epoch_seconds
+if not tuning:
+    for best_size in sorted(known["sizes"], reverse=True):
+        batch = seconds_of(partial(evaluated, body, pictures[:AT_ONCE], best_size))
+        if 2 * batch * len(y) / AT_ONCE < left(FEATURES_SHARE):
+            break
+heads_share = 1 - TUNING_SHARE if tuning else END_SHARE
+features = evaluated(body, pictures, best_size)
+copies = 1
+if known["flip"] and not tuning and left(FEATURES_SHARE) > common.spent() * 0.8:
+    features, copies = torch.cat([features, evaluated(body, pictures.flip(2), best_size)]), 2
+goals = y.repeat(copies)
 mean, std = features.mean(0), features.std(0) + 1e-6
 features = (features - mean) / std
 
@@ -75,6 +100,7 @@ best: dict = {"score": -1.0}
 
 def head_of(settings: dict, chosen: np.ndarray) -> tuple[nn.Linear, bool]:
     torch.manual_seed(seed)
+    chosen = np.concatenate([chosen + copy * len(y) for copy in range(copies)])
     head = nn.Linear(lite.FEATURES, len(encoder.classes_))
     nn.init.zeros_(head.weight)
     loss = nn.CrossEntropyLoss(label_smoothing=settings["smoothing"])
@@ -82,7 +108,7 @@ def head_of(settings: dict, chosen: np.ndarray) -> tuple[nn.Linear, bool]:
     done = fit(
         network,
         features[chosen],
-        y[chosen],
+        goals[chosen],
         epochs=settings["epochs"],
         rate=settings["rate"],
         decay=settings["decay"],
@@ -112,7 +138,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-study.optimize(objective, timeout=max(0.1, left(HEADS_SHARE)))
+study.optimize(objective, timeout=max(0.1, left(heads_share)))
 
 
 def whole(head: nn.Linear) -> nn.Sequential:
@@ -124,24 +150,13 @@ def whole(head: nn.Linear) -> nn.Sequential:
     return nn.Sequential(body, nn.Dropout(0.2), folded)
 
 
-def step_seconds(network: nn.Module) -> float:
-    times = []
-    for _ in range(3):
-        clock = time.monotonic()
-        x, goals = augment(pictures[:BATCH], y[:BATCH])
-        F.cross_entropy(network(x), goals).backward()
-        times.append(time.monotonic() - clock)
-    network.zero_grad()
-    return sorted(times)[1]
-
-
-kept_state = {name: value.clone() for name, value in body.state_dict().items()}
-network = whole(best["head"])
-network[1].train()  # batch norms keep the statistics of ImageNet
-epochs = left(END_SHARE) * BATCH / (step_seconds(network) * 1.1 * len(rows))
 final_head, _ = head_of(best["settings"], np.arange(len(y)))
 tuned = False
-if epochs >= LEAST_EPOCHS:
+if tuning:
+    kept_state = {name: value.clone() for name, value in body.state_dict().items()}
+    network = whole(best["head"])
+    network[1].train()  # batch norms keep the statistics of ImageNet
+    epochs = left(END_SHARE) / epoch_seconds
     fit(
         network,
         pictures[rows],
@@ -154,16 +169,17 @@ if epochs >= LEAST_EPOCHS:
         loss=nn.CrossEntropyLoss(label_smoothing=0.1),
         augment=augment,
     )
-    said = evaluated(network, pictures[valid]).argmax(1)
+    said = evaluated(network, pictures[valid], best_size).argmax(1)
     tuned = accuracy(y[valid].numpy(), said.numpy()) >= best["score"]
+    if not tuned:
+        body.load_state_dict(kept_state)
 if not tuned:
-    body.load_state_dict(kept_state)
     network = whole(final_head)
 seconds = common.spent()
 files, labels = common.class_folders(common.test)
 shown = read(files)
-outputs = evaluated(network, shown).softmax(1)
+outputs = evaluated(network, shown, best_size).softmax(1)
 if known["flip"]:
-    outputs += evaluated(network, shown.flip(2)).softmax(1)
+    outputs += evaluated(network, shown.flip(2), best_size).softmax(1)
 said = encoder.inverse_transform(outputs.argmax(1).numpy())
 common.answer(accuracy(np.array(labels), said), seconds, "optuna")

@@ -38,7 +38,7 @@ common.start()
 @torch.no_grad()
 def sentence_vectors(texts: list[str], seconds: float) -> np.ndarray | None:
     """Mean of the last layer's tokens, of length 1, as the encoder was trained; texts of like
-    length together, so that little is padded, the longest first. None where it will take too long."""
+    length together, so that little is padded. None where it would take longer."""
     tokenizer = AutoTokenizer.from_pretrained(encoder_folder)
     model = AutoModel.from_pretrained(encoder_folder).eval()
     order = np.argsort([-len(text) for text in texts])
