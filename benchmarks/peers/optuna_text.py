@@ -164,13 +164,17 @@ def objective(trial: optuna.Trial) -> float:
     settings = suggest(trial)
     held = np.zeros((len(y), classes))
     x = ngrams(settings["words"], settings["characters"])[1] if "words" in settings else held
+    scored: list[int] = []
     for rows, others in folds:
-        if left(SEARCH_SHARE) < 0 and best["score"] >= 0:
-            raise optuna.TrialPruned
-        held[others] = trained(settings, rows)(
-            x[others], None if vectors is None else vectors[others]
-        )
-    score = macro_f1(y, held.argmax(1))
+        if left(SEARCH_SHARE) < 0:
+            if best["score"] >= 0:
+                raise optuna.TrialPruned
+            if scored:
+                break
+        those = None if vectors is None else vectors[others]
+        held[others] = trained(settings, rows)(x[others], those)
+        scored += others.tolist()
+    score = macro_f1(y[scored], held[scored].argmax(1))
     if score > best["score"]:
         best.update(score=score, settings=settings)
     return score
