@@ -1,196 +1,143 @@
-"""Test scores that seedbed and its peers reach in the same time, on the same files and cores.
+"""Test scores that seedbed and its peers reach in the same time, on the same files and cores; and
+those that seedbed reaches in a third of a peer's time.
 
 A run takes as long as its budget, so that all of them take hours: what was run is kept in the
-user's cache and not run again with the same versions. `QUALITY_DATA` names the data sets to run and
-`QUALITY_SECONDS` the budgets, with commas between them; the default is all.
+user's cache and not run again with the same versions. `QUALITY_DATA` names the data sets to run,
+`QUALITY_SECONDS` the budgets and `QUALITY_PEERS` the scripts of peers, with commas between them;
+the default is all.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from benchmarks.measure import Case, compare
-from benchmarks.peers.environments import python_of
+from benchmarks.quality_data import DATA, DataSet, Files
+from benchmarks.quality_runs import OURS, Result, RunFailed, result_of
 
 NAME = "quality"
 BUDGETS = (60, 180)
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-SCRIPTS = Path(__file__).parent / "peers"
-# What a side may take beyond its budget before it is given up.
-PATIENCE = 6.0
-TEST_SHARE = 0.2
+TIME_SHARE = 3
+# Means of equal scores may differ in their last bit.
+EQUAL = 1e-9
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """A data set: its files are made by `write` in a folder; `peers` can do its task."""
+@dataclass
+class _Tally:
+    """Of each data set and budget how ours compares with its best peer: 1 better, 0 equal, -1
+    worse; and what failed."""
 
-    name: str
-    task: str
-    target: str
-    metric: str
-    peers: tuple[str, ...]
-    write: Callable[[Path], tuple[Path, Path]]
+    same_time: list[int] = field(default_factory=list)
+    third: list[int] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 def run(rounds: int) -> Iterator[Case]:
-    """A case for each data set, budget and peer, over as many seeds as rounds."""
-    wanted = os.environ.get("QUALITY_DATA", "")
-    seconds = [int(s) for s in os.environ.get("QUALITY_SECONDS", "").split(",") if s] or BUDGETS
+    """A case for each data set, budget and peer, over as many seeds as rounds; then how often ours
+    is as good as the best peer. Raises RuntimeError at the end where runs failed."""
+    names = _listed("QUALITY_DATA") or [data.name for data in DATA]
+    budgets = [int(seconds) for seconds in _listed("QUALITY_SECONDS")] or BUDGETS
+    tally = _Tally()
     for data in DATA:
-        if wanted and data.name not in wanted.split(","):
+        if data.name not in names:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            train, test = data.write(Path(folder))
-            for budget in seconds:
-                yield from _cases(data, train, test, budget, rounds)
+            files = data.write(Path(folder))
+            for budget in budgets:
+                yield from _cases(data, files, budget, rounds, tally)
+    yield from _totals(tally)
+    if tally.failed:
+        raise RuntimeError(f"{len(tally.failed)} runs failed:\n" + "\n".join(tally.failed))
 
 
-def _cases(data: DataSet, train: Path, test: Path, budget: int, rounds: int) -> Iterator[Case]:
-    found: dict[str, list[float]] = {}
+def _listed(variable: str) -> list[str]:
+    return [part for part in os.environ.get(variable, "").split(",") if part]
+
+
+def _cases(data: DataSet, files: Files, budget: int, rounds: int, tally: _Tally) -> Iterator[Case]:
+    peers = [peer for peer in data.peers if peer in (_listed("QUALITY_PEERS") or data.peers)]
+    sides = [(OURS, budget), (OURS, budget // TIME_SHARE), *((peer, budget) for peer in peers)]
+    found: dict[tuple[str, int], list[Result]] = {}
     for seed in range(rounds):
-        for side in ("seedbed", *data.peers):
-            result = _kept(data, side, budget, seed, train, test)
-            found.setdefault(side, []).append(result["score"])
-    higher = data.metric != "rmse"
-    for peer in data.peers:
-        pairs = list(zip(found["seedbed"], found[peer], strict=True))
-        better = (mean(found["seedbed"]) > mean(found[peer])) == higher
-        yield compare(
-            NAME,
-            f"{data.name}, {budget} s: test {data.metric} against {peer}; mean "
-            f"{mean(found['seedbed']):.4f} and {mean(found[peer]):.4f}, so that "
-            f"{'ours' if better else 'theirs'} is better",
-            pairs,
-            unit=data.metric,
-            limit="required: at least equal everywhere, better on most",
-            higher_is_better=higher,
-        )
+        for side, seconds in sides:
+            try:
+                result = result_of(data, files, side, seconds, seed)
+            except RunFailed as error:
+                tally.failed.append(f"{data.name}, {side}, {seconds} s, seed {seed}: {error}")
+                print(tally.failed[-1], file=sys.stderr, flush=True)
+            else:
+                found.setdefault((side, seconds), []).append(result)
+    whole = {side: results for side, results in found.items() if len(results) == rounds}
+    for kind, seconds, signs in (
+        ("", budget, tally.same_time),
+        ("at a third of the time: ", budget // TIME_SHARE, tally.third),
+    ):
+        ours = whole.get((OURS, seconds))
+        theirs = [(peer, whole[peer, budget]) for peer in peers if (peer, budget) in whole]
+        if ours is None or not theirs:
+            continue
+        for peer, results in theirs:
+            yield _case(data, kind, (seconds, ours), (peer, budget, results))
+        signs.append(min(_sign(data, ours, results) for _, results in theirs))
 
 
-def _kept(
-    data: DataSet, side: str, budget: int, seed: int, train: Path, test: Path
-) -> dict[str, Any]:
-    """The result of a run, from the cache where it is there."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "seedbed-benchmarks" / "quality.jsonl"
-    key = [data.name, side, budget, seed, _revision() if side == "seedbed" else ""]
-    if path.is_file():
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            if entry["key"] == key:
-                result: dict[str, Any] = entry["result"]
-                return result
-    command = _ours if side == "seedbed" else _theirs
-    result = command(data, side, budget, seed, train, test)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps({"key": key, "result": result}) + "\n")
-    print(json.dumps({"key": key, "result": result}), file=sys.stderr, flush=True)
-    return result
-
-
-def _revision() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=SCRIPTS,
-    )
-    return found.stdout.strip()
-
-
-def _ours(
+def _case(
     data: DataSet,
-    side: str,  # noqa: ARG001
-    budget: int,
-    seed: int,
-    train: Path,
-    test: Path,
-) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        program = Path(sys.executable).with_name("seedbed")
-        command = [str(program), "--data-dir", folder, "train"]
-        command += ["--task", data.task, "--data", str(train), "--test", str(test)]
-        command += ["--target", data.target, "--metric", data.metric, "--budget", f"{budget}s"]
-        answer = _last_line([*command, "--seed", str(seed), "--json"], budget)
-    return {"score": answer["test_score"], "seconds": answer["seconds"], "version": _revision()}
-
-
-def _theirs(
-    data: DataSet, side: str, budget: int, seed: int, train: Path, test: Path
-) -> dict[str, Any]:
-    # What one writes by hand uses the libraries that are here.
-    python = sys.executable if side == "optuna" else str(python_of(side))
-    asked = {
-        "train": str(train),
-        "test": str(test),
-        "target": data.target,
-        "metric": data.metric,
-        "seconds": budget,
-        "seed": seed,
-    }
-    script = SCRIPTS / f"{side}_tables.py"
-    return _last_line([python, str(script), json.dumps(asked)], budget)
-
-
-def _last_line(command: list[str], budget: int) -> dict[str, Any]:
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE * budget + 120, check=False
+    kind: str,
+    ours: tuple[int, Sequence[Result]],
+    theirs: tuple[str, int, Sequence[Result]],
+) -> Case:
+    """Ours is (budget, results) and theirs (peer, budget, results), in the order of the seeds."""
+    (our_budget, our_results), (peer, budget, results) = ours, theirs
+    verdict = ("theirs is better", "both are equal", "ours is better")
+    return compare(
+        NAME,
+        f"{data.name}, {kind}test {data.metric} of {our_budget} s against {peer} of {budget} s; "
+        f"mean {_score(our_results):.4f} and {_score(results):.4f}, so that "
+        f"{verdict[_sign(data, our_results, results) + 1]}; seconds really used "
+        f"{mean(r.seconds for r in our_results):.1f} and {mean(r.seconds for r in results):.1f}",
+        [(a.score, b.score) for a, b in zip(our_results, results, strict=True)],
+        unit=data.metric,
+        limit="required: at least equal to the best peer everywhere, better on most"
+        if our_budget == budget
+        else "required: the best peer's score",
+        higher_is_better=data.higher_is_better,
     )
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
-    answer: dict[str, Any] = json.loads(lines[-1])
-    return answer
 
 
-def _shared(train: str, test: str) -> Callable[[Path], tuple[Path, Path]]:
-    return lambda folder: (SHARED / train, SHARED / test)  # noqa: ARG005
+def _score(results: Sequence[Result]) -> float:
+    return mean(result.score for result in results)
 
 
-def _bundled(loader: str) -> Callable[[Path], tuple[Path, Path]]:
-    """One of scikit-learn's own, divided at random but always alike."""
-
-    def write(folder: Path) -> tuple[Path, Path]:
-        from sklearn import datasets
-        from sklearn.model_selection import train_test_split
-
-        frame = getattr(datasets, loader)(as_frame=True).frame
-        kinds = frame["target"] if frame["target"].nunique() <= 20 else None
-        parts = train_test_split(frame, test_size=TEST_SHARE, random_state=0, stratify=kinds)
-        paths = folder / "train.csv", folder / "test.csv"
-        for part, path in zip(parts, paths, strict=True):
-            part.to_csv(path, index=False)
-        return paths
-
-    return write
+def _sign(data: DataSet, ours: Sequence[Result], theirs: Sequence[Result]) -> int:
+    """1 where ours has the better mean, 0 where they are equal, -1 where theirs has."""
+    lead = _score(ours) - _score(theirs)
+    if not data.higher_is_better:
+        lead = -lead
+    return (lead > EQUAL) - (lead < -EQUAL)
 
 
-TABLES = ("autogluon", "flaml", "optuna")
-DATA = (
-    DataSet(
-        "adult",
-        "tabular",
-        "income",
-        "accuracy",
-        TABLES,
-        _shared("adult-train.csv", "adult-test.csv"),
-    ),
-    DataSet(
-        "breast_cancer", "tabular", "target", "accuracy", TABLES, _bundled("load_breast_cancer")
-    ),
-    DataSet("digits", "tabular", "target", "accuracy", TABLES, _bundled("load_digits")),
-    DataSet("wine", "tabular", "target", "accuracy", TABLES, _bundled("load_wine")),
-    DataSet("diabetes", "tabular", "target", "r2", TABLES, _bundled("load_diabetes")),
-)
+def _totals(tally: _Tally) -> Iterator[Case]:
+    for what, signs, least, limit in (
+        ("at least equal to the best peer's", tally.same_time, 0, "required: all"),
+        ("better than the best peer's", tally.same_time, 1, "required: most"),
+        ("at least the best peer's in a third of its time", tally.third, 0, "required: all"),
+    ):
+        if signs:
+            count = sum(sign >= least for sign in signs)
+            yield Case(
+                NAME,
+                f"data sets and budgets in which our mean score is {what}; theirs: all of them",
+                float(count),
+                float(len(signs)),
+                "data sets and budgets",
+                round(count / len(signs), 4),
+                None,
+                limit,
+            )
