@@ -97,6 +97,28 @@ def test_values_that_no_architecture_has_are_refused_with_what_would_do() -> Non
     )
 
 
+def test_wishes_that_contradict_each_other_are_refused_in_either_order() -> None:
+    says = (
+        'job.search_space["width"]: contradicts learning_rate = 0.2, which net cannot have; leave '
+        "out one of them, or allow other values"
+    )
+    rate, width = Choices((0.2,)), Choices((64,))
+    assert str(refused({"learning_rate": rate, "width": width})) == says
+    assert str(refused({"width": width, "learning_rate": rate})) == says
+
+
+def test_wishes_that_no_architecture_has_all_of_are_refused() -> None:
+    wanted: dict[str, Domain] = {
+        "architecture": Choices(("trees", "net")),
+        "learning_rate": Choices((0.001,)),
+        "epochs": Choices((400,)),
+    }
+    assert str(refused(wanted)) == (
+        'job.search_space["epochs"]: no architecture can have all of epochs = 400, '
+        "learning_rate = 0.001; leave out one of them, or allow other values"
+    )
+
+
 def test_unknown_architecture_and_everything_else_wrong_come_in_one_error() -> None:
     error = refused({"architecture": Choices(("forest",)), "depth": Choices((1,))})
     assert [v.field for v in error.violations] == [

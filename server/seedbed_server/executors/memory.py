@@ -51,13 +51,16 @@ def go_first_out_of_memory() -> None:
 
 
 def limit_memory_to_available() -> None:
-    """Makes an allocation of more than the machine has left now fail, so that a trial gets a
-    MemoryError in place of a signal that ends the process. Linux alone counts what it takes to."""
+    """Makes an allocation of more than the machine has left now, or of more than half of all it
+    has, fail, so that a trial gets a MemoryError in place of a signal that ends the process. Only
+    Linux limits that."""
     if not _STATUS.exists():
         return
     import resource
 
-    available = psutil.virtual_memory().available
+    memory = psutil.virtual_memory()
+    # What others hold at the moment they may give back.
+    available = max(memory.available, memory.total // 2)
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
     held = int(lines["VmData"].split()[0]) * 1024
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)

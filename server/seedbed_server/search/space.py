@@ -91,7 +91,8 @@ def narrow(architectures: Sequence[Architecture], wanted: Mapping[str, Domain]) 
     """The architectures' spaces, narrowed by what the user wants, keyed by hyperparameter.
 
     An architecture that has no value left for a hyperparameter drops out. Raises InvalidArgument
-    for an unknown name, and for values that no architecture has.
+    for an unknown name, for values that no architecture has, and for wishes of which one drops all
+    architectures that another is for.
     """
     violations: list[FieldViolation] = []
     chosen = {a.name: a for a in architectures}
@@ -100,10 +101,11 @@ def narrow(architectures: Sequence[Architecture], wanted: Mapping[str, Domain]) 
         if violation:
             violations.append(violation)
     domains: dict[str, dict[str, Domain]] = {name: dict(a.space) for name, a in chosen.items()}
+    dropped: dict[str, str] = {}
     for key, domain in wanted.items():
         if key == ARCHITECTURE:
             continue
-        having = {name: space[key] for name, space in domains.items() if key in space}
+        having = {name: a.space[key] for name, a in chosen.items() if key in a.space}
         fits = {name: _intersect(own, domain) for name, own in having.items()}
         if not having:
             violations.append(_unknown_key(key, domains))
@@ -115,9 +117,11 @@ def narrow(architectures: Sequence[Architecture], wanted: Mapping[str, Domain]) 
         else:
             for name, inside in fits.items():
                 if inside is None:
-                    del domains[name]
-                else:
+                    dropped.setdefault(name, key)
+                    domains.pop(name, None)
+                elif name in domains:
                     domains[name][key] = inside
+    violations += _contradictions(chosen, wanted, dropped) if not violations else []
     if violations:
         raise InvalidArgument.of(violations, reason="IMPOSSIBLE_SEARCH_SPACE")
     return SearchSpace({name: chosen[name] for name in domains}, domains)
@@ -138,6 +142,36 @@ def _choose(
             f"{given} cannot be used for this data; possible are {', '.join(known)}",
         )
     return {str(v): known[str(v)] for v in domain.values}, None
+
+
+def _contradictions(
+    chosen: Mapping[str, Architecture], wanted: Mapping[str, Domain], dropped: Mapping[str, str]
+) -> list[FieldViolation]:
+    """Wishes for architectures that all dropped out; `dropped` says by which other wish."""
+    found = []
+    for key in wanted:
+        having = [name for name, architecture in chosen.items() if key in architecture.space]
+        if having and all(name in dropped and dropped[name] != key for name in having):
+            others = sorted({dropped[name] for name in having})
+            reasons = " and ".join(f"{name} = {wanted[name]}" for name in others)
+            found.append(
+                FieldViolation(
+                    _path(key),
+                    f"contradicts {reasons}, which {', '.join(having)} cannot have; leave out one "
+                    "of them, or allow other values",
+                )
+            )
+    if not found and len(dropped) == len(chosen):
+        keys = sorted(set(dropped.values()))
+        together = ", ".join(f"{key} = {wanted[key]}" for key in keys)
+        found.append(
+            FieldViolation(
+                _path(keys[0]),
+                f"no architecture can have all of {together}; leave out one of them, or allow "
+                "other values",
+            )
+        )
+    return found
 
 
 def _unknown_key(key: str, domains: Mapping[str, Mapping[str, Domain]]) -> FieldViolation:
