@@ -20,6 +20,8 @@ BENCHMARKS = {
     "jax": "The same batched small networks in JAX, compile time included and apart.",
     "budget": "Whether jobs of mixed tasks take the wall-clock time that they were given. Takes "
     "half an hour.",
+    "trials_together": "Trials a minute of searches whose trials are trained side by side where "
+    "that is faster, against the same searches one trial after the other.",
     "continued_trials": "Sample passes of a search whose promoted trials go on where they paused, "
     "against one in which they begin again.",
     "learning_rates": "Validation scores of networks with the rate that a range test finds, "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.measure import Case, compare
+from benchmarks.nobody import Nobody
 
 NAME = "continued_trials"
 TRIALS = 40
@@ -48,16 +49,6 @@ class _Result:
     samples: float
     begun_again: float
     most: float
-
-
-class _Nobody:
-    """Takes the place of the job's rows and of the user, who says nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        def nothing(*_: Any, **__: Any) -> bool:
-            return False
-
-        return nothing
 
 
 def _search(sample: str, seed: int) -> _Result:
@@ -100,7 +91,7 @@ def _search(sample: str, seed: int) -> _Result:
     prepared = plan.block.prepare(seed)
     now = datetime.now(UTC)
     job = Job("benchmark", "default", "tabular", sample, Budget(trials=TRIALS), now, now, seed=seed)
-    nobody = _Nobody()
+    nobody = Nobody()
     with tempfile.TemporaryDirectory() as folder:
         search = Counting(
             job=job,

@@ -86,6 +86,7 @@ class Search:
     item_seconds: dict[str, float] = field(default_factory=dict)
     cut_short: Counter[str] = field(default_factory=Counter)
     pool: CandidatePool = field(init=False)
+    company: Company = field(init=False)
 
     def __post_init__(self) -> None:
         self.pool = CandidatePool(
@@ -100,7 +101,7 @@ class Search:
             meter=self.meter,
             tell=lambda message: self.session.log("INFO", message),
         )
-        self._company = Company(self.spending, lambda text: self.session.log("INFO", text))
+        self.company = Company(self.spending, lambda text: self.session.log("INFO", text))
 
     @property
     def best(self) -> Candidate | None:
@@ -118,7 +119,7 @@ class Search:
         study = Study(self.space, self.metric, self.job.seed, earlier, first)
         paused = PausedTrials(self.folder, study.rungs)
         paused.restore(earlier)
-        self._company.restore(earlier)
+        self.company.restore(earlier)
         self._resume(earlier)
         while True:
             reason = self._ended()
@@ -224,9 +225,9 @@ class Search:
         architecture = first.proposal.architecture
         self.spending.trial_item_seconds = self.item_seconds.get(architecture, 0.0)
         first.prepare()
-        count = self._company.size(first, study, self.trial_seconds.get(architecture))
-        attempts = self._company.gather(first, count, study, lambda p: self._begin(study, p))
-        self._company.train(attempts, count)
+        count = self.company.size(first, study, self.trial_seconds.get(architecture))
+        attempts = self.company.gather(first, count, study, lambda p: self._begin(study, p))
+        self.company.train(attempts, count)
         self.spending.trial_item_seconds = 0.0
         for attempt in attempts:
             self._end(study, paused, attempt)

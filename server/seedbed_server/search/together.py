@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ MOST = 8
 """Trials at a time: with more the sampler would learn too seldom how they went."""
 SHARE_OF_TIME = 0.25
 """Of the time left, that as many trials one by one may take."""
+MOST_IN_VAIN = 0.5
+"""Seconds of a job, after which it is not measured again whether an architecture gains."""
 
 
 @dataclass
@@ -32,12 +35,14 @@ class Company:
     """Says how many trials are begun at a time, and trains them together.
 
     That depends on the clock only where the budget has one; else the same settings give the same
-    trials. `tell` takes what a user may want to know.
+    trials. `tell` takes what a user may want to know; `most` is how many there may be.
     """
 
     spending: Spending
     tell: Callable[[str], None]
+    most: int = MOST
     _failed: set[str] = field(default_factory=set)
+    _in_vain: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def restore(self, earlier: Sequence[Trial]) -> None:
         """Takes note of the trials in which an earlier worker died: it may have been for want of
@@ -62,24 +67,30 @@ class Company:
         from seedbed_sdk.worth_batching import batch_limit
 
         timed = self.spending.budget.wall_clock_seconds is not None
+        if timed and self._in_vain[architecture] > MOST_IN_VAIN:
+            return 1
+        began = time.monotonic()
         try:
-            return batch_limit(first.learner, first.data, MOST, timed=timed)
+            count = batch_limit(first.learner, first.data, self.most, timed=timed)
         except Exception as error:  # noqa: BLE001 - a plugin's network may raise anything
             self._give_up(architecture, error)
             return 1
+        if count == 1:
+            self._in_vain[architecture] += time.monotonic() - began
+        return count
 
     def _affords(self, first: Attempt, trial_seconds: float) -> bool:
         """Whether the budget is enough for as many as there may be."""
         assert first.learner is not None
         budget, left = self.spending.budget, self.spending
-        if budget.trials is not None and left.trials + MOST > budget.trials:
+        if budget.trials is not None and left.trials + self.most > budget.trials:
             return False
-        if MOST * trial_seconds > SHARE_OF_TIME * left.seconds_left():
+        if self.most * trial_seconds > SHARE_OF_TIME * left.seconds_left():
             return False
         if budget.samples is None:
             return True
         each = first.learner.config.epochs * len(first.data.train)
-        return MOST * each <= left.samples_left()
+        return self.most * each <= left.samples_left()
 
     def gather(
         self, first: Attempt, count: int, study: Study, begin: Callable[[Proposal], Attempt]
@@ -113,22 +124,20 @@ class Company:
             run.outbox = runs[0].outbox
             if self.spending.budget.target_score is not None:
                 run.company = runs
-        samples = [run.samples for run in runs]
         began = time.monotonic()
         try:
             outcomes = BatchedLearner(learners).fit(attempts[0].data, runs)
         except Exception as error:
-            if isinstance(error, SeedbedError):
+            if isinstance(error, SeedbedError) and error.code == "ABORTED":
                 raise
+            _share_out(time.monotonic() - began, attempts)
             self._give_up(attempts[0].proposal.architecture, error)
             if is_out_of_memory(error):
                 after_out_of_memory()
             for attempt in attempts:
                 attempt.start_over()
             return False
-        finally:
-            passed = [run.samples - before for run, before in zip(runs, samples, strict=True)]
-            _share_out(time.monotonic() - began, attempts, passed)
+        _share_out(time.monotonic() - began, attempts)
         for attempt, outcome in zip(attempts, outcomes, strict=True):
             attempt.end(outcome)
         return True
@@ -157,8 +166,9 @@ def _suits(first: Attempt, other: Attempt) -> bool:
     )
 
 
-def _share_out(seconds: float, attempts: Sequence[Attempt], passed: Sequence[int]) -> None:
+def _share_out(seconds: float, attempts: Sequence[Attempt]) -> None:
     """Counts the time by the items that each has passed, by equal parts where nothing was."""
+    passed = [attempt.run.samples for attempt in attempts]
     whole = sum(passed)
     for attempt, items in zip(attempts, passed, strict=True):
         attempt.seconds += seconds * (items / whole if whole else 1 / len(attempts))
