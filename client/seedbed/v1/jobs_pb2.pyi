@@ -943,14 +943,17 @@ class Extrapolation(_message.Message):
     expected: _builtins.float
     """The best score then, on average; unset where nothing can be said."""
     lower: _builtins.float
-    """Where the best score then would lie with probability `confidence`. It is
-    never worse than `best`, nor better than the metric's best value.
+    """Between these the best score would lie with probability `confidence` or
+    more. They are never worse than `best`, nor better than the metric's best
+    value.
     """
     upper: _builtins.float
     confidence: _builtins.float
     """Of the interval, such as 0.8."""
     improvement_probability: _builtins.float
-    """How probable it is that there is a better score at all."""
+    """How probable it is that there is a better score at all, however little
+    better. A search that learns from its trials does better than this.
+    """
     method: _builtins.str
     """How it was computed, for people."""
     reason: _builtins.str
