@@ -68,8 +68,8 @@ def run(rounds: int) -> Iterator[Case]:
 def _cases(data: _Data, ways: Sequence[tuple[_Way, _Way]]) -> Iterator[Case]:
     reached = [_both_reached(ours, theirs) for ours, theirs in ways]
     about = (
-        f"{TRIALS} trials of {' and '.join(data.architectures)} on {data.rows:,} rows of {data.file}, "
-        f"after a job on {data.rows:,} others"
+        f"{TRIALS} trials of {' and '.join(data.architectures)} on {data.rows:,} rows of "
+        f"{data.file}, after a job on {data.rows:,} others"
     )
     scores = ", ".join(f"{ours.best[-1]:.4f} and {theirs.best[-1]:.4f}" for ours, theirs in ways)
     without = "theirs: with earlier jobs ignored"
