@@ -15,17 +15,18 @@ from benchmarks.processes import server
 
 NAME = "warm_start"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-ROWS = 1_500
-TRIALS = 16
+TRIALS = 12
 METRIC = "log_loss"
 LIMIT = "none: what it brings"
 
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """A file, two samples of which are the similar data, and what is searched on them."""
+    """A file, two samples of which, of so many rows each, are the similar data; and what is
+    searched on them."""
 
     file: str
+    rows: int
     task: str
     target: str
     architectures: tuple[str, ...]
@@ -33,8 +34,14 @@ class _Data:
 
 DATA = (
     # On this file the portfolios were chosen, so that there is little to learn from elsewhere.
-    _Data("adult-train.csv", "tabular", "income", ("linear", "lightgbm")),
-    _Data("sms-train.csv", "text_classification", "label", ("tfidf_linear", "bag_of_embeddings")),
+    _Data("adult-train.csv", 4_000, "tabular", "income", ("linear", "lightgbm")),
+    _Data(
+        "sms-train.csv",
+        1_000,
+        "text_classification",
+        "label",
+        ("tfidf_linear", "bag_of_embeddings"),
+    ),
 )
 
 
@@ -61,8 +68,8 @@ def run(rounds: int) -> Iterator[Case]:
 def _cases(data: _Data, ways: Sequence[tuple[_Way, _Way]]) -> Iterator[Case]:
     reached = [_both_reached(ours, theirs) for ours, theirs in ways]
     about = (
-        f"{TRIALS} trials of {' and '.join(data.architectures)} on {ROWS:,} rows of {data.file}, "
-        f"after a job on {ROWS:,} others"
+        f"{TRIALS} trials of {' and '.join(data.architectures)} on {data.rows:,} rows of "
+        f"{data.file}, after a job on {data.rows:,} others"
     )
     scores = ", ".join(f"{ours.best[-1]:.4f} and {theirs.best[-1]:.4f}" for ours, theirs in ways)
     without = "theirs: with earlier jobs ignored"
@@ -103,9 +110,9 @@ def _round(data: _Data, seed: int) -> tuple[_Way, _Way]:
         server(Path(folder), "--allow-root", folder) as running,
         seedbed.connect(running.address) as client,
     ):
-        rows = pd.read_csv(SHARED / data.file).sample(2 * ROWS, random_state=seed)
+        rows = pd.read_csv(SHARED / data.file).sample(2 * data.rows, random_state=seed)
         paths = [Path(folder) / f"{name}.csv" for name in ("one", "two")]
-        for path, part in zip(paths, (rows[:ROWS], rows[ROWS:]), strict=True):
+        for path, part in zip(paths, (rows[: data.rows], rows[data.rows :]), strict=True):
             part.to_csv(path, index=False)
         one, two = (client.create_dataset(str(path)) for path in paths)
         _search(client, data, one, seed)
