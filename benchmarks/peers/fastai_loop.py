@@ -25,11 +25,11 @@ class EndsBy(Callback):
 
 
 def batch_seconds(learn: Learner) -> float:
-    """What a training batch takes, augmentation included: the least of three. Weights stay."""
+    """What a training batch takes, augmentation included: the least of two. Weights stay."""
     times = []
     learn.model.train()
     batches = iter(learn.dls.train)
-    for _ in range(min(3, len(learn.dls.train))):
+    for _ in range(min(2, len(learn.dls.train))):
         clock = time.monotonic()
         x, y = next(batches)
         learn.loss_func(learn.model(x), y).backward()

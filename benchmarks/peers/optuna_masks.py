@@ -38,14 +38,14 @@ class Decoder(nn.Module):
         self.width = width
         widths = [NARROW, *[width] * (len(lite.CHANNELS) - 1)]
         self.sides = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, w, 1, bias=False), nn.BatchNorm2d(w))
+            nn.Sequential(nn.Conv2d(c, w, 1, bias=False), nn.GroupNorm(8, w))
             for c, w in zip(lite.CHANNELS, widths, strict=True)
         )
         self.ups = nn.ModuleList([nn.Conv2d(width, NARROW, 1), *[nn.Identity()] * 3])
         self.mixes = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(w, w, 3, padding=1, bias=False),
-                nn.BatchNorm2d(w),
+                nn.GroupNorm(8, w),
                 nn.ReLU(inplace=True),
             )
             for w in widths

@@ -23,7 +23,7 @@ from training import fit, predict
 
 TUNING_SHARE, FEATURES_SHARE, END_SHARE = 0.55, 0.6, 0.93
 BATCH, AT_ONCE = 32, 64
-LEAST_EPOCHS = 3.0
+LEAST_EPOCHS, LEAST_HEAD_SECONDS = 3.0, 1.0
 
 torch.set_num_threads(2)
 torch.manual_seed(seed)
@@ -113,7 +113,7 @@ def head_of(settings: dict, chosen: np.ndarray) -> tuple[nn.Linear, bool]:
         rate=settings["rate"],
         decay=settings["decay"],
         batch=128,
-        until=time.monotonic() + left(),
+        until=time.monotonic() + max(left(), LEAST_HEAD_SECONDS),
         loss=loss,
     )
     return head, done
