@@ -252,7 +252,7 @@ class Client:
         search_space: Mapping[str, object] | None = None,
         seed: int | None = None,
         starting_points: Sequence[Mapping[str, object]] = (),
-        ignore_earlier_jobs: bool = False,
+        ignore_earlier_jobs: bool | None = None,
         max_latency: str | float | None = None,
         max_size: str | int | None = None,
         display_name: str = "",
@@ -266,12 +266,13 @@ class Client:
         `search_space` narrows or fixes hyperparameters: `{"learning_rate": "1e-4..1e-2",
         "epochs": 5}`. `starting_points` are tried right after the baselines: `[{"architecture":
         "tabm", "learning_rate": 0.01}]`; what one leaves out is the architecture's default. Then
-        come the best settings of earlier jobs on similar data, unless `ignore_earlier_jobs`: with
-        it, a `seed` and a budget of trials the same trials come again, whatever else the server has
-        done. `max_latency` (such as `5ms`, or seconds) limits the time in which the model
-        answers one example on a processor, `max_size` (such as `20MB`, or bytes) that of its files:
-        trials that are measured to take more are not chosen. `find_learning_rate` has a short test
-        look for each network's learning rate. `progress` is called with each event.
+        come the best settings of earlier jobs on similar data, unless `ignore_earlier_jobs`, which
+        is the default with a `seed` and a budget without seconds: then the same trials come again,
+        whatever else the server has done. `max_latency` (such as `5ms`, or seconds) limits the time
+        in which the model answers one example on a processor, `max_size` (such as `20MB`, or bytes)
+        that of its files: trials that are measured to take more are not chosen.
+        `find_learning_rate` has a short test look for each network's learning rate. `progress` is
+        called with each event.
         Waits for the end unless `detach`; then `Job.wait` does.
 
         Raises InvalidArgument with one violation per field that will not do, and JobFailed where
@@ -279,7 +280,8 @@ class Client:
         """
         job = _wanted_job(task, target, budget, metric, options, search_space, seed)
         job.starting_points.extend(_points(starting_points))
-        job.ignore_earlier_jobs = ignore_earlier_jobs
+        if ignore_earlier_jobs is not None:
+            job.ignore_earlier_jobs = ignore_earlier_jobs
         if max_latency is not None:
             job.constraints.max_latency.CopyFrom(to_duration(parse_latency(max_latency)))
         if max_size is not None:
@@ -311,7 +313,7 @@ class Client:
         search_space: Mapping[str, object] | None = None,
         seed: int | None = None,
         starting_points: Sequence[Mapping[str, object]] = (),
-        ignore_earlier_jobs: bool = False,
+        ignore_earlier_jobs: bool | None = None,
     ) -> JobPlan:
         """What `train` would do with the same arguments: which trials come first, and how many
         seconds and how much memory it would take, measured by training for a moment.
@@ -321,7 +323,8 @@ class Client:
         """
         job = _wanted_job(task, target, budget, metric, options, search_space, seed)
         job.starting_points.extend(_points(starting_points))
-        job.ignore_earlier_jobs = ignore_earlier_jobs
+        if ignore_earlier_jobs is not None:
+            job.ignore_earlier_jobs = ignore_earlier_jobs
         dataset = self.create_dataset(
             data, test, valid=valid, tables=tables, layout=layout, query=query
         )

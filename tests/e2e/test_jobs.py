@@ -282,10 +282,7 @@ def story(job: seedbed.Job) -> list[object]:
 )
 def test_the_same_job_twice_gives_the_same_trials_and_scores(house: House, trials: int) -> None:
     first, second = (
-        house.client.train(
-            "tabular", SAMPLE, budget=f"{trials}trials", seed=7, ignore_earlier_jobs=True
-        )
-        for _ in range(2)
+        house.client.train("tabular", SAMPLE, budget=f"{trials}trials", seed=7) for _ in range(2)
     )
     assert len(story(first)) == trials
     assert story(first) == story(second)
@@ -298,9 +295,7 @@ def test_the_same_job_twice_gives_the_same_trials_and_scores(house: House, trial
 
 def test_samples_are_a_budget_that_repeats(house: House) -> None:
     first, second = (
-        house.client.train(
-            "tabular", "sample://wine", budget="1500samples", seed=7, ignore_earlier_jobs=True
-        )
+        house.client.train("tabular", "sample://wine", budget="1500samples", seed=7)
         for _ in range(2)
     )
     assert first.info.stop_reason == "SAMPLE_BUDGET"

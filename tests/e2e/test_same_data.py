@@ -85,7 +85,6 @@ def trained(client: seedbed.Client, data: str, query: str = "") -> tuple[object,
         query=query,
         budget="3trials",
         seed=3,
-        ignore_earlier_jobs=True,
     )
     assert job.test_score is not None
     board = [(t.architecture, dict(t.parameters), t.validation_score) for t in job.trials()]

@@ -50,7 +50,7 @@ def client(server: RunningServer) -> Iterator[seedbed.Client]:
 
 
 def train(client: seedbed.Client, data: Path, trials: int = 3, **more: Any) -> seedbed.Job:
-    more = {"search_space": FAST, "seed": 1, **more}
+    more = {"search_space": FAST, "seed": 1, "ignore_earlier_jobs": False, **more}
     return client.train("tabular", data, target="y", budget=f"{trials}trials", **more)
 
 
@@ -112,12 +112,12 @@ def test_a_job_tries_its_own_starting_points_and_what_an_earlier_one_found(
     assert {row["origin"] for row in found["leaderboard"]} == set(expected)
 
 
-def test_earlier_jobs_are_ignored_on_demand_and_then_a_seed_repeats_everything(
+def test_earlier_jobs_are_ignored_where_a_seed_and_trials_are_to_repeat_everything(
     client: seedbed.Client, tmp_path: Path
 ) -> None:
     data = write_bump(tmp_path / "one.csv", 1, columns=10)
     first = train(client, data, 5)
-    again = train(client, data, 5, ignore_earlier_jobs=True)
+    again = train(client, data, 5, ignore_earlier_jobs=None)
     assert again.info.ignore_earlier_jobs
     assert again.info.earlier_jobs == ()
     assert settings(again) == settings(first)

@@ -32,7 +32,7 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         search: tuple[str, ...],
         seed: int | None,
         start: tuple[str, ...],
-        ignore_earlier: bool,
+        ignore_earlier: bool | None,
         **others: Any,
     ) -> Any:
         options = {key: _setting(value) for key, value in pairs_of(settings, "--set", "KEY=VALUE")}
@@ -100,9 +100,10 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "times.",
             ),
             click.option(
-                "--ignore-earlier",
-                is_flag=True,
-                help="Do not try the best settings of earlier jobs on similar data.",
+                "--ignore-earlier/--use-earlier",
+                default=None,
+                help="Whether to try the best settings of earlier jobs on similar data; by default "
+                "they are tried, but for a `--seed` with a budget without seconds.",
             ),
         )
     ):

@@ -170,12 +170,13 @@ class Job(_message.Message):
     seed: _builtins.int
     """Starting point of everything random, 0 to 2^53; unset means 0. With a
     budget of trials or samples the same seed on the same machine gives the
-    same trials and the same scores, given the same `earlier_jobs` or
-    `ignore_earlier_jobs`.
+    same trials and the same scores.
     """
     ignore_earlier_jobs: _builtins.bool
-    """Otherwise the best settings of up to three earlier jobs of the same project
-    on the most similar data are tried after the starting points.
+    """If false, the best settings of up to three earlier jobs of the same project
+    on the most similar data are tried after the starting points. Unset means
+    true where `seed` is set and the budget has no wall clock, so that the job
+    repeats whatever else the server has done; false elsewhere.
     """
     find_learning_rate: _builtins.bool
     """Whether each network's first trial is preceded by a learning rate range
@@ -279,7 +280,7 @@ class Job(_message.Message):
         search_space: _abc.Mapping[_builtins.str, _tasks_pb2.Domain] | None = ...,
         constraints: Global___Constraints | None = ...,
         starting_points: _abc.Iterable[_struct_pb2.Struct] | None = ...,
-        ignore_earlier_jobs: _builtins.bool = ...,
+        ignore_earlier_jobs: _builtins.bool | None = ...,
         find_learning_rate: _builtins.bool = ...,
         state: Global___Job.State.ValueType = ...,
         error: _status_pb2.Status | None = ...,
@@ -299,12 +300,17 @@ class Job(_message.Message):
         replay: Global___Replay | None = ...,
         earlier_jobs: _abc.Iterable[Global___EarlierJob] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "progress", b"progress", "replay", b"replay", "seed", b"seed", "start_time", b"start_time", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ignore_earlier_jobs", b"_ignore_earlier_jobs", "_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "ignore_earlier_jobs", b"ignore_earlier_jobs", "options", b"options", "progress", b"progress", "replay", b"replay", "seed", b"seed", "start_time", b"start_time", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "earlier_jobs", b"earlier_jobs", "end_time", b"end_time", "error", b"error", "find_learning_rate", b"find_learning_rate", "findings", b"findings", "ignore_earlier_jobs", b"ignore_earlier_jobs", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "replay", b"replay", "replay_of", b"replay_of", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "starting_points", b"starting_points", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ignore_earlier_jobs", b"_ignore_earlier_jobs", "_seed", b"_seed", "budget", b"budget", "constraints", b"constraints", "consumption", b"consumption", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "earlier_jobs", b"earlier_jobs", "end_time", b"end_time", "error", b"error", "find_learning_rate", b"find_learning_rate", "findings", b"findings", "ignore_earlier_jobs", b"ignore_earlier_jobs", "last_sequence", b"last_sequence", "metric", b"metric", "model", b"model", "name", b"name", "options", b"options", "progress", b"progress", "replay", b"replay", "replay_of", b"replay_of", "search_space", b"search_space", "seed", b"seed", "start_time", b"start_time", "starting_points", b"starting_points", "state", b"state", "stop_reason", b"stop_reason", "target", b"target", "task", b"task", "test_score", b"test_score", "update_time", b"update_time", "validation_score", b"validation_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ignore_earlier_jobs: _TypeAlias = _typing.Literal["ignore_earlier_jobs"]  # noqa: Y015
+    _WhichOneofArgType__ignore_earlier_jobs: _TypeAlias = _typing.Literal["_ignore_earlier_jobs", b"_ignore_earlier_jobs"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ignore_earlier_jobs) -> _WhichOneofReturnType__ignore_earlier_jobs | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015

@@ -74,12 +74,18 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
         seed=wanted.seed,
         search_space=space,
         starting_points=tuple(points),
-        ignore_earlier_jobs=wanted.ignore_earlier_jobs,
+        ignore_earlier_jobs=_ignores_earlier_jobs(wanted),
         dataset_fingerprint=dataset.fingerprint,
         create_time=time,
         update_time=time,
     )
     return await _settled(rooms, job, dataset)
+
+
+def _ignores_earlier_jobs(wanted: jobs_pb2.Job) -> bool:
+    if wanted.HasField("ignore_earlier_jobs"):
+        return wanted.ignore_earlier_jobs
+    return wanted.HasField("seed") and not wanted.budget.HasField("wall_clock")
 
 
 def replay_of(store: Store, job: Job) -> Job:
