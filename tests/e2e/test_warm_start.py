@@ -78,8 +78,10 @@ def test_a_job_tries_its_own_starting_points_and_what_an_earlier_one_found(
     assert best.parameters["learning_rate"] == 0.06
 
     point = {"architecture": "lightgbm", "num_leaves": 4}
-    more: dict[str, Any] = {"search_space": FAST, "seed": 1, "starting_points": [point]}
-    plan = client.plan("tabular", data[1], target="y", budget="8trials", **more)
+    more: dict[str, Any] = {"search_space": FAST, "seed": 1, "ignore_earlier_jobs": False}
+    plan = client.plan(
+        "tabular", data[1], target="y", budget="8trials", starting_points=[point], **more
+    )
     second = train(client, data[1], 8, starting_points=[point])
     (earlier,) = second.info.earlier_jobs
     assert (earlier.job, earlier.architecture) == (first.name, "lightgbm")
