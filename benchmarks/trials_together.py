@@ -16,7 +16,7 @@ from benchmarks.measure import Case, compare
 from benchmarks.nobody import Nobody
 
 NAME = "trials_together"
-SMALL = {"width": 32, "depth": 1, "epochs": 12}
+SMALL = {"width": 32, "depth": 1, "epochs": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class _Problem:
 
 PROBLEMS = (
     _Problem(
-        "breast_cancer", "tabular", "log_loss", "tabm", 34, SMALL, "required: ratio at least 1"
+        "breast_cancer", "tabular", "log_loss", "tabm", 26, SMALL, "required: ratio at least 1"
     ),
     _Problem(
-        "wine", "tabular", "log_loss", "tabm", 34, {"epochs": 12}, "required: ratio at least 1"
+        "wine", "tabular", "log_loss", "tabm", 40, {"epochs": 6}, "required: ratio at least 1"
     ),
     _Problem(
         "digits",

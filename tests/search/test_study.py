@@ -145,11 +145,15 @@ def test_there_is_no_other_proposal_where_only_the_shape_can_be_set() -> None:
     assert not study.exhausted
 
 
-def test_the_architecture_of_the_best_trial_leads() -> None:
+def test_a_proposal_is_like_the_best_trial_in_architecture_and_shape() -> None:
     study = make()
-    assert study.leading() is None
+    settings = {"learning_rate": 0.01, "epochs": 5, "width": 64}
+    assert not study.is_like_the_best(Proposal(9, "net", settings))
     for score in (0.5, None, 0.7, 0.7):
         proposal = study.ask(affordable=lambda architecture: True)
         assert proposal is not None
         study.tell(proposal, ended(proposal, score))
-    assert study.leading() == "net"
+    # The third was the network, 128 wide, for 20 epochs.
+    assert study.is_like_the_best(Proposal(9, "net", {**settings, "width": 128}))
+    assert not study.is_like_the_best(Proposal(9, "net", settings))
+    assert not study.is_like_the_best(Proposal(9, "trees", {"epochs": 100}))

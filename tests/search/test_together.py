@@ -405,7 +405,7 @@ def test_with_time_as_the_budget_it_is_measured_and_ends_in_time(
 ) -> None:
     made = bench(Budget(wall_clock_seconds=4.0))
     made.search.run([])
-    assert made.search.spending.elapsed() < 4.5
+    assert made.search.spending.elapsed() < 5.0
     trials = made.trials
     # A busy machine may measure that it does not gain.
     for company in companies(trials):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import optuna
 
 ARCHITECTURE = "architecture"
+EPOCHS = "epochs"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from seedbed_server.search.first_trials import FirstTrial, first_trials
 from seedbed_server.search.lessons import Lessons
 from seedbed_server.search.recipes import found_rate
 from seedbed_server.search.rungs import Rungs, rungs_of
-from seedbed_server.search.space import ARCHITECTURE, SearchSpace
+from seedbed_server.search.space import ARCHITECTURE, EPOCHS, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Said of `group` in every study; the version is pinned.
@@ -137,14 +137,22 @@ class Study:
         """Whether the last proposal was the sampler's own, with none of the first trials left."""
         return self._explores
 
-    def leading(self) -> str | None:
-        """The architecture of the trial with the best score so far."""
-        best: tuple[float, str] | None = None
+    def is_like_the_best(self, proposal: Proposal) -> bool:
+        """Whether the best trial so far has the same architecture and shape; how long it took does
+        not matter."""
+        best: Trial | None = None
+        best_score: float | None = None
         for _, trial in sorted(self._ended.items()):
             score = trial.validation_score
-            if score is not None and (best is None or self.metric.better(score, best[0])):
-                best = score, trial.architecture
-        return None if best is None else best[1]
+            if score is not None and (best_score is None or self.metric.better(score, best_score)):
+                best, best_score = trial, score
+        if best is None or best.architecture != proposal.architecture:
+            return False
+        shapes = (
+            self.space.shape_of(one.architecture, dict(one.parameters)) | {EPOCHS: None}
+            for one in (best, proposal)
+        )
+        return next(shapes) == next(shapes)
 
     def _asked(
         self, affordable: Callable[[str], bool], planned: FirstTrial | None = None

@@ -54,13 +54,15 @@ class Company:
         train it alone. `trial_seconds` is what one of this architecture takes alone; None where
         there was none that had ended.
 
-        All of the portfolio is tried first, and only the architecture that leads is tried several
-        times at once: of another one that may be too much.
+        All of the portfolio is tried first, and of another shape than that of the best trial one
+        is enough: of many trials in few shapes the best is worse than of as many in many.
         """
         architecture = first.proposal.architecture
         if first.learner is None or first.again or trial_seconds is None:
             return 1
-        if not study.explores or study.leading() != architecture or architecture in self._failed:
+        if architecture in self._failed or not study.explores:
+            return 1
+        if not study.is_like_the_best(first.proposal):
             return 1
         if not self._affords(first, trial_seconds):
             return 1
