@@ -394,7 +394,7 @@ def test_where_the_budget_is_too_small_for_so_many_they_are_trained_alone(
 ) -> None:
     made = bench(budget)
     if budget.wall_clock_seconds is not None:
-        made.search.trial_seconds["net"] = budget.wall_clock_seconds / MOST
+        made.search.pacing.trial_seconds["net"] = budget.wall_clock_seconds / MOST
     made.search.run([])
     assert made.trials
     assert companies(made.trials) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,10 +33,10 @@ from seedbed_server.search.candidates import (
 )
 from seedbed_server.search.costs import Meter, seconds_for_an_item
 from seedbed_server.search.ensembling import select
-from seedbed_server.search.faults import CUT_SHORT, fault_of
+from seedbed_server.search.faults import fault_of
 from seedbed_server.search.first_trials import first_trials_of
+from seedbed_server.search.pacing import Pacing
 from seedbed_server.search.paused import PausedTrials
-from seedbed_server.search.recipes import company_of
 from seedbed_server.search.run import TrialRun
 from seedbed_server.search.space import SearchSpace
 from seedbed_server.search.study import Proposal, Study
@@ -52,13 +51,6 @@ log = structlog.get_logger()
 MAX_FAILURES_IN_A_ROW = 10
 # Where the time was up before anything had been trained, so many trials may overrun it.
 FALLBACKS = 2
-# A run cut shorter than this seldom beats those that were not.
-LEAST_SHARE_OF_A_TRIAL = 0.5
-# Where another architecture is ahead, what takes longer than this share of the time left is not
-# tried again as long as there is something else to try.
-COSTLY_SHARE = 0.25
-# Other settings may take less time than a trial that lacked it.
-MOST_CUT_SHORT = 2
 
 
 @dataclass
@@ -81,12 +73,9 @@ class Search:
     failures_in_a_row: int = 0
     fallbacks: int = 0
     last_failure: str = ""
-    epoch_seconds: dict[str, float] = field(default_factory=dict)
-    trial_seconds: dict[str, float] = field(default_factory=dict)
-    item_seconds: dict[str, float] = field(default_factory=dict)
-    cut_short: Counter[str] = field(default_factory=Counter)
     pool: CandidatePool = field(init=False)
     company: Company = field(init=False)
+    pacing: Pacing = field(init=False)
 
     def __post_init__(self) -> None:
         self.pool = CandidatePool(
@@ -101,6 +90,7 @@ class Search:
             meter=self.meter,
             tell=lambda message: self.session.log("INFO", message),
         )
+        self.pacing = Pacing(self.spending)
         self.company = Company(self.spending, lambda text: self.session.log("INFO", text))
 
     @property
@@ -137,7 +127,7 @@ class Search:
             if proposal is None and (last := paused.furthest_ahead()) is not None:
                 self._go_on(study, paused, last, may_pause=False)
                 continue
-            proposal = proposal or study.ask(affordable=self._affordable)
+            proposal = proposal or study.ask(affordable=self.pacing.affordable)
             if proposal is None:
                 if study.exhausted:
                     return StopReason.SPACE_EXHAUSTED
@@ -180,20 +170,9 @@ class Search:
         taken = [candidate for candidate, weight in beside if weight]
         return seconds_together(taken, self.spending.test_items)
 
-    def _affordable(self, architecture: str) -> bool:
-        """Whether an epoch of it fits into the time left, as far as is known."""
-        if self.cut_short[architecture] >= MOST_CUT_SHORT:
-            return False
-        return self.epoch_seconds.get(architecture, 0.0) < self.spending.seconds_left()
-
     def _has_time_for(self, architecture: str) -> bool:
-        """Whether so much of a trial fits that it may be worth something, as far as is known."""
-        left = self.spending.seconds_left()
-        seconds = self.trial_seconds.get(architecture, 0.0)
-        behind = self.best is not None and self.best.trial.architecture != architecture
-        if behind and seconds > COSTLY_SHARE * left:
-            return False
-        return LEAST_SHARE_OF_A_TRIAL * seconds < left and self._affordable(architecture)
+        leading = self.best.trial.architecture if self.best is not None else None
+        return self.pacing.has_time_for(architecture, leading)
 
     def _fall_back(self, study: Study, paused: PausedTrials) -> bool:
         """Trains the simplest model where the time is up and there is none yet, however long it
@@ -223,9 +202,9 @@ class Search:
         """Trains a trial, and others like it that it is faster together with. Raises ProcessSpoiled
         where the process cannot go on after that."""
         architecture = first.proposal.architecture
-        self.spending.trial_item_seconds = self.item_seconds.get(architecture, 0.0)
+        self.spending.trial_item_seconds = self.pacing.item_seconds.get(architecture, 0.0)
         first.prepare()
-        count = self.company.size(first, study, self.trial_seconds.get(architecture))
+        count = self.company.size(first, study, self.pacing.trial_seconds.get(architecture))
         attempts = self.company.gather(first, count, study, lambda p: self._begin(study, p))
         self.company.train(attempts, count)
         self.spending.trial_item_seconds = 0.0
@@ -339,31 +318,16 @@ class Search:
         """The starting point of a trial's randomness."""
         return trial_seed(self.job.seed, number)
 
-    def seconds_alone(self, trial: Trial) -> float:
-        """What training it again by itself would take, as far as is known."""
-        if not company_of(trial.recipe):
-            return trial.seconds
-        return max(trial.seconds, trial.epochs * self.epoch_seconds.get(trial.architecture, 0.0))
-
     def _note(self, trial: Trial, before: Trial | None = None) -> None:
         """Counts a trial that has ended; `before` is what of it was counted already."""
         self.spending.trials += before is None
         self.spending.samples += trial.samples - (before.samples if before else 0)
         if trial.state is TrialState.FAILED:
             self.failures_in_a_row += 1
-            self.cut_short[trial.architecture] += trial.reason.startswith(CUT_SHORT)
             self.last_failure = f"{trial.architecture}: {trial.reason}"
         else:
             self.failures_in_a_row = 0
-            if company_of(trial.recipe):
-                # It took less than one does alone.
-                return
-            per_epoch = trial.seconds / max(trial.epochs, 1.0)
-            known = self.epoch_seconds.get(trial.architecture, per_epoch)
-            self.epoch_seconds[trial.architecture] = min(known, per_epoch)
-            if trial.state is TrialState.COMPLETE:
-                shortest = self.trial_seconds.get(trial.architecture, trial.seconds)
-                self.trial_seconds[trial.architecture] = min(shortest, trial.seconds)
+        self.pacing.note(trial)
 
     def _keep(self, candidate: Candidate) -> Trial:
         """Offers a trial's model; the trial, which has failed where its model cannot be written."""
@@ -389,7 +353,7 @@ class Search:
             architecture = self.space.architectures[best.trial.architecture]
             again = architecture.refits and len(self.data.train) <= architecture.refit_items
             repeats = architecture.refit_repeats if self.block.target.averages else 1
-            seconds = self.seconds_alone(best.trial) if again else 0.0
+            seconds = self.pacing.seconds_alone(best.trial) if again else 0.0
             self.spending.set_refit_aside(seconds, repeats)
 
     def _measure_predicting(self, architecture: str, trainer: Trainer, run: TrialRun) -> None:
@@ -397,13 +361,13 @@ class Search:
         have predicted from features that were computed once. Measured of an architecture's first
         trial and of those that may be the best."""
         assert run.best_score is not None
-        known = self.item_seconds.get(architecture, 0.0)
+        known = self.pacing.item_seconds.get(architecture, 0.0)
         leads = self.best is None or self.metric.better(run.best_score, self.best.score)
         timed = self.spending.budget.wall_clock_seconds is not None
         if timed and (leads or not known):
             known = max(known, seconds_for_an_item(trainer, self.data.valid.inputs))
         run.item_seconds = max(known, run.item_seconds)
-        self.item_seconds[architecture] = run.item_seconds
+        self.pacing.item_seconds[architecture] = run.item_seconds
 
     def _blueprint(self, trial: Trial) -> Blueprint:
         seed = self.trial_seed(trial.number)

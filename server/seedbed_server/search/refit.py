@@ -50,7 +50,7 @@ def refit(search: Search, best: Candidate, *, repeats: int) -> Refit | None:
         return None
     if len(search.data.train) > architecture.refit_items:
         return None
-    if not search.spending.has_time_to_refit(search.seconds_alone(trial)):
+    if not search.spending.has_time_to_refit(search.pacing.seconds_alone(trial)):
         return None
     parameters = dict(trial.parameters)
     if "epochs" in parameters:
