@@ -26,11 +26,12 @@ from seedbed_server.jobs.values import (
 )
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
+from seedbed_server.search.chosen import Finishing
 from seedbed_server.search.costs import Meter, raw_example
 from seedbed_server.search.earlier import similar_jobs
 from seedbed_server.search.examining import examine_once
 from seedbed_server.search.faults import CUT_SHORT, unusable_device
-from seedbed_server.search.finishing import Finishing, end_without_model, finish
+from seedbed_server.search.finishing import end_without_model, finish
 from seedbed_server.search.loop import Search
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.replaying import replay_job, restore
