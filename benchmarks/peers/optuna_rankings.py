@@ -53,7 +53,7 @@ def rank(settings: dict, table: pd.DataFrame, whom: list[int]) -> np.ndarray:
     x[user[known], place[item[known]]] = 1.0
     gram = x.T @ x
     gram.diagonal().add_(settings["penalty"])
-    inverse = torch.linalg.inv(gram)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
     weights = inverse / -inverse.diagonal()
     weights.fill_diagonal_(0.0)
     # How many of the user's items came after each.
