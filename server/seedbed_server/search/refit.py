@@ -20,6 +20,8 @@ from seedbed_server.search.loop import Search
 
 # Of a search by trials, one more model for each so many of them.
 TRIALS_PER_REPEAT = 5
+# Seconds of a trial, since whoever stops a job waits for it to end.
+MOST_AFTER_A_STOP = 1.0
 # Far from the numbers of trials, which seeds are made of.
 SEED_STEP = 1_000_003
 
@@ -50,7 +52,10 @@ def refit(search: Search, best: Candidate, *, repeats: int) -> Refit | None:
         return None
     if len(search.data.train) > architecture.refit_items:
         return None
-    if not search.spending.has_time_to_refit(search.pacing.seconds_alone(trial)):
+    seconds = search.pacing.seconds_alone(trial)
+    if not search.spending.has_time_to_refit(seconds):
+        return None
+    if search.control.stop_requested() and seconds > MOST_AFTER_A_STOP:
         return None
     parameters = dict(trial.parameters)
     if "epochs" in parameters:
