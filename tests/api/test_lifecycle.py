@@ -15,7 +15,7 @@ import pytest
 
 from seedbed.v1 import jobs_pb2, tasks_pb2
 from seedbed_server import __version__
-from tests.api.harness import Harness, command, environment, launch, refused
+from tests.api.harness import Harness, Refusal, command, environment, launch
 from tests.conftest import eventually
 
 
@@ -163,20 +163,25 @@ def test_a_stopped_server_goes_on_with_its_job_after_the_next_start(tmp_path: Pa
     with launch(data_dir, *roots) as server:
         name = server.job(server.dataset(tmp_path / "t.csv"), trials=3, mode="wait").name
         server.until(name, "trial_started", times=2)
-        ends: list[grpc.StatusCode] = []
+        watching = threading.Event()
+        ends: list[Refusal] = []
 
         def watch() -> None:
-            error = refused(server.jobs.WatchJob, jobs_pb2.WatchJobRequest(name=name))
-            ends.append(error.code)
-            assert "watch again after event" in error.message
+            try:
+                for _ in server.jobs.WatchJob(jobs_pb2.WatchJobRequest(name=name), timeout=20):
+                    watching.set()
+            except grpc.RpcError as error:
+                ends.append(Refusal(error))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
+        assert watching.wait(20)
         children = processes(server)
         server.process.send_signal(signal.SIGTERM)
         watcher.join()
         assert server.process.wait(10) == 0
-        assert ends == [grpc.StatusCode.UNAVAILABLE]
+        assert [end.code for end in ends] == [grpc.StatusCode.UNAVAILABLE]
+        assert "watch again after event" in ends[0].message
         assert not any(child.is_running() for child in children)
     _goes_on(data_dir, roots, name)
 

@@ -244,7 +244,7 @@ def test_the_live_display_fits_and_ctrl_c_keeps_the_best(
         # Reading goes on until the display has a best score, which the first trial brings.
         assert eventually(lambda: _read(master, shown) and b"best accuracy" in shown, 60)
         process.send_signal(signal.SIGINT)
-        assert eventually(lambda: _read(master, shown) and b"stopping, the best" in shown, 20)
+        assert eventually(lambda: _read(master, shown) and b"stopping, the best" in shown, 60)
         assert process.stdout is not None
         result = process.stdout.read()
         assert process.wait(30) == 0
