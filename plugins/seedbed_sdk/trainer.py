@@ -58,16 +58,13 @@ class Data:
     """What a trial is trained on and chosen by. The test split is not in it.
 
     `cache` keeps what several trials of a job share; `store` keeps arrays for later jobs on the
-    same data and splits, such as the features of a frozen backbone. `joined` is there where a model
-    is trained once more on all items: the training items are those of its training and validation
-    split, one after the other, and what is kept for them need not be computed again.
+    same data and splits, such as the features of a frozen backbone.
     """
 
     train: SplitArrays
     valid: SplitArrays
     cache: dict[Hashable, object] = field(default_factory=dict)
     store: ArrayStore | None = None
-    joined: Data | None = None
 
     def cached(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` returned when it was first called with this key in this job."""

@@ -102,7 +102,6 @@ FROZEN = Architecture(
             "max_tokens": 128,
         },
     ),
-    refits=True,
     fits=_encoder_is_installed,
 )
 

@@ -52,8 +52,6 @@ class Embeddings:
     def splits(self, data: Data, run: Run) -> EmbeddedSplits:
         """The vectors of both splits, kept for all trials and, unless time is too short for every
         item, for later jobs. Raises Interrupted where the run is to stop."""
-        if data.joined is not None:
-            return _joined(self.splits(data.joined, run), len(data.joined.train))
         key = ("embeddings", self.name, self.max_tokens)
         if (shortened := data.cache.get((*key, "shortened"))) is not None:
             assert isinstance(shortened, EmbeddedSplits)
@@ -149,12 +147,6 @@ class Embeddings:
             batches.append(order[start : start + count])
             start += count
         return batches
-
-
-def _joined(of: EmbeddedSplits, count: int) -> EmbeddedSplits:
-    """The vectors of both splits to train on; `count` are the training items there are."""
-    rows = np.concatenate([of.rows, count + np.arange(len(of.valid))])
-    return EmbeddedSplits(np.concatenate([of.train, of.valid]), of.valid, rows)
 
 
 class _TimeIsShort(Exception):

@@ -81,8 +81,6 @@ def _frozen(names: tuple[str, ...]) -> Architecture:
             }
         ],
         baseline=True,
-        refits=True,
-        refit_whole=True,
     )
 
 

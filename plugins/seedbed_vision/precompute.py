@@ -48,8 +48,6 @@ def features_of(
 
     Raises Interrupted where the run is to stop.
     """
-    if data.joined is not None:
-        return _joined(features_of(data.joined, run, key, encode), len(data.joined.train))
     images = data.train.inputs["image"]
     everything = np.arange(len(images))
     if (part := data.cache.get((*key, "part"))) is not None:
@@ -64,13 +62,6 @@ def features_of(
     # Chosen at random, and in the order they lie in, since they may be read from a file.
     chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
     return data.cached((*key, "part"), lambda: _compute(data, run, key, encode, chosen))
-
-
-def _joined(of: Features, count: int) -> Features:
-    """Those of both splits to train on; `count` are the training items there are."""
-    both = {name: np.concatenate([array, of.valid[name]]) for name, array in of.train.items()}
-    valid = len(next(iter(of.valid.values())))
-    return Features(both, of.valid, np.concatenate([of.rows, count + np.arange(valid)]))
 
 
 def _rows_of(key: tuple[str | int | float | bool, ...]) -> str:

@@ -92,6 +92,5 @@ def train_on_all(search: Search, trial: Trial, parameters: Parameters, *, repeat
     train, valid = search.data.train, search.data.valid
     blueprint = Blueprint(search.block, parameters, search.hardware, seed_of(search, trial, repeat))
     trainer = search.space.architectures[trial.architecture].build(blueprint)
-    whole = Data(search.block.joined(train, valid), valid, joined=search.data)
-    trainer.fit(whole, _WholeRun())
+    trainer.fit(Data(search.block.joined(train, valid), valid), _WholeRun())
     return trainer
