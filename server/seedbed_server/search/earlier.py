@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from seedbed_sdk.metrics import Metric
 from seedbed_server.jobs.values import EarlierJob, Job, Origin, Winner
@@ -27,7 +28,7 @@ def similar_jobs(
     settings, which are moved into the space. `features` describe the job's data.
 
     The same data and target is at distance 0. Of jobs that are as near, those that were chosen by
-    the same metric come first, and of them those with the better score.
+    the same metric come first, of them those with the better score, and of those the older.
     """
     if job.ignore_earlier_jobs:
         return ()
@@ -40,10 +41,10 @@ def similar_jobs(
     ]
     sign = -1.0 if metric.higher_is_better else 1.0
 
-    def rank(entry: tuple[float, Winner]) -> tuple[float, bool, float, str]:
+    def rank(entry: tuple[float, Winner]) -> tuple[float, bool, float, datetime]:
         apart, winner = entry
         other = winner.metric != metric.name
-        return apart, other, 0.0 if other else sign * winner.score, winner.job
+        return apart, other, 0.0 if other else sign * winner.score, winner.create_time
 
     # What comes before them anyway needs nobody to suggest it.
     known = [
