@@ -278,10 +278,17 @@ class Client:
         Raises InvalidArgument with one violation per field that will not do, and JobFailed where
         the job started and failed.
         """
-        job = _wanted_job(task, target, budget, metric, options, search_space, seed)
-        job.starting_points.extend(_points(starting_points))
-        if ignore_earlier_jobs is not None:
-            job.ignore_earlier_jobs = ignore_earlier_jobs
+        job = _wanted_job(
+            task,
+            target,
+            budget,
+            metric,
+            options,
+            search_space,
+            seed,
+            starting_points,
+            ignore_earlier_jobs,
+        )
         if max_latency is not None:
             job.constraints.max_latency.CopyFrom(to_duration(parse_latency(max_latency)))
         if max_size is not None:
@@ -321,10 +328,17 @@ class Client:
         The data is registered and prepared, which it need not be again then. Takes up to about a
         minute where there are many architectures. Raises InvalidArgument as `train` does.
         """
-        job = _wanted_job(task, target, budget, metric, options, search_space, seed)
-        job.starting_points.extend(_points(starting_points))
-        if ignore_earlier_jobs is not None:
-            job.ignore_earlier_jobs = ignore_earlier_jobs
+        job = _wanted_job(
+            task,
+            target,
+            budget,
+            metric,
+            options,
+            search_space,
+            seed,
+            starting_points,
+            ignore_earlier_jobs,
+        )
         dataset = self.create_dataset(
             data, test, valid=valid, tables=tables, layout=layout, query=query
         )
@@ -374,6 +388,8 @@ def _wanted_job(
     options: Mapping[str, object] | None,
     search_space: Mapping[str, object] | None,
     seed: int | None,
+    starting_points: Sequence[Mapping[str, object]],
+    ignore_earlier_jobs: bool | None,
 ) -> jobs_pb2.Job:
     """A job as it is asked for, but for its dataset. Raises InvalidArgument."""
     limits = parse_budget(budget) if isinstance(budget, str) else budget
@@ -384,6 +400,8 @@ def _wanted_job(
         metric=metric or "",
         budget=converters.budget_to_proto(limits),
         seed=seed,
+        starting_points=_points(starting_points),
+        ignore_earlier_jobs=ignore_earlier_jobs,
         search_space={
             name: converters.domain_to_proto(as_domain(value, name), f"search_space[{name!r}]")
             for name, value in (search_space or {}).items()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.trainer import EpochReport, Verdict
+from seedbed_sdk.trainer import EpochReport, UnlimitedRun, Verdict
 
 
 @dataclass
-class RecordingRun:
+class RecordingRun(UnlimitedRun):
     """Implements `seedbed_sdk.trainer.Run`: scores and keeps every report.
 
     `stop_after` ends the run after so many reports; `seconds` and `samples` are what is left
@@ -55,16 +54,6 @@ class RecordingRun:
     def samples_left(self) -> float:
         """What was given."""
         return self.samples
-
-    def decide(
-        self,
-        name: str,  # noqa: ARG002
-        at: int,  # noqa: ARG002
-        unchanged: float,  # noqa: ARG002
-        measure: Callable[[], float],
-    ) -> float:
-        """What is measured."""
-        return measure()
 
     def log(self, message: str) -> None:
         """Keeps the message."""
