@@ -85,6 +85,8 @@ def hindrance(learners: Sequence[Learner]) -> str | None:
         ways = type(own).fit, type(own).predict
         if type(own) is not type(first) or ways != (Learner.fit, Learner.predict):
             return "they train in a way of their own"
+        if own.config.validate_every > 1:
+            return "one of them is not validated after each epoch"
         if own.callbacks:
             return "one of them has callbacks"
         if not own.optimizer.param_groups:

@@ -37,17 +37,21 @@ from seedbed_sdk.trainer import (
 Transform = Callable[[Batch, torch.Tensor, torch.Generator], tuple[Batch, torch.Tensor]]
 WEIGHTS = "network.safetensors"
 PLAN_EVERY_SECONDS = 0.25
+# A run that was shortened while the machine was busy grows again by no less than this share.
+WORTH_GROWING = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerConfig:
     """How a network is trained.
 
-    `label_smoothing` is in [0, 1). `patience` ends the run after so many epochs without a better
-    validation score. `averaging` in [0, 1) is the decay of an exponential moving average of the
-    weights, which is then what is scored and kept; 0 keeps the weights themselves. `clip_norm`
-    bounds the norm of the gradient. `final_predict_cost` is how many times longer predicting takes
-    once the network is trained, such as when it then looks at each item several times.
+    `label_smoothing` is in [0, 1). `validate_every` is how many epochs there are from one
+    validation pass to the next, for networks that take long to predict; the first and the last
+    epoch always have one. `patience` ends the run after so many passes without a better validation
+    score. `averaging` in [0, 1) is the decay of an exponential moving average of the weights, which
+    is then what is scored and kept; 0 keeps the weights themselves. `clip_norm` bounds the norm of
+    the gradient. `final_predict_cost` is how many times longer predicting takes once the network is
+    trained, such as when it then looks at each item several times.
     """
 
     epochs: int
@@ -56,6 +60,7 @@ class LearnerConfig:
     batch_size: int = 256
     predict_batch_size: int = 1024
     label_smoothing: float = 0.0
+    validate_every: int = 1
     patience: int | None = None
     averaging: float = 0.0
     clip_norm: float | None = None
@@ -124,6 +129,9 @@ class Learner:
         self._paused_state: dict[str, torch.Tensor] | None = None
         self._planned_at = -math.inf
         self._predict_seconds: float | None = None
+        self._validated_at = 0
+        self._most_steps: float = 0
+        self._steps_between = math.inf
         self._valid_count = 0
         self._batch_size = config.batch_size
 
@@ -160,8 +168,15 @@ class Learner:
         pace = Pace()
         for callback in self.callbacks:
             callback.before_fit(self)
+        unscored = math.nan
         while self.step < self.total_steps:
             loss = self._epoch(source, batch_size, steps_per_epoch, run, pace)
+            # An epoch that was stopped before its first step still ends those before it.
+            loss = unscored if math.isnan(loss) else loss
+            if not self._is_to_validate(run):
+                unscored = loss
+                continue
+            unscored = math.nan
             verdict = self._validate(data.valid, loss, steps_per_epoch, run)
             pace.restart()
             if verdict.pause:
@@ -171,6 +186,14 @@ class Learner:
         self._keep_best()
         for callback in self.callbacks:
             callback.after_fit(self)
+
+    def _is_to_validate(self, run: Run) -> bool:
+        return (
+            self.epoch == 1
+            or self.epoch % self.config.validate_every == 0
+            or self.step >= self.total_steps
+            or run.should_stop()
+        )
 
     def _offer_range_test(self, train: SplitArrays, run: RateFindingRun) -> None:
         from seedbed_sdk.range_test import STEPS, range_test
@@ -190,8 +213,11 @@ class Learner:
         if self.total_steps == 0:
             self.total_steps = self.config.epochs * steps_per_epoch
         affordable = max(self.step + run.samples_left() / batch_size, self.step + 1)
-        self._shorten(run, lambda: min(self.total_steps, affordable))
+        self._set_length(run, lambda: min(self.total_steps, affordable))
+        self._most_steps = min(self.config.epochs * steps_per_epoch, affordable)
         self._valid_count = len(data.valid)
+        self._steps_between = self.config.validate_every * steps_per_epoch
+        self._validated_at = self.step
         self.fitting = True
         return batch_size, steps_per_epoch
 
@@ -220,9 +246,9 @@ class Learner:
 
     def _end_epoch(self, total: float, steps: int) -> float:
         """The mean loss of an epoch's steps; NaN where there was none."""
-        self.epoch += 1
         if steps == 0:
             return math.nan
+        self.epoch += 1
         mean = total / steps
         if not math.isfinite(mean):
             raise Diverged(f"the training loss became {mean} in epoch {self.epoch}")
@@ -303,10 +329,10 @@ class Learner:
         return self.block.target.activate(raw)
 
     def _plan(self, run: Run, pace: Pace) -> None:
-        """Shortens the run to what fits into the time left, so that the decay still completes."""
-        self._shorten(run, lambda: self._fitting_steps(run, pace))
+        """Makes the run as long as fits into the time left, so that the decay still completes."""
+        self._set_length(run, lambda: self._fitting_steps(run, pace))
 
-    def _shorten(self, run: Run, steps: Callable[[], float]) -> None:
+    def _set_length(self, run: Run, steps: Callable[[], float]) -> None:
         self.total_steps = int(run.decide("total_steps", self.step, self.total_steps, steps))
 
     def _fitting_steps(self, run: Run, pace: Pace) -> int:
@@ -314,12 +340,18 @@ class Learner:
         if now - self._planned_at < PLAN_EVERY_SECONDS:
             return self.total_steps
         fits = steps_that_fit(
-            run.seconds_left() - self._validation_seconds(pace), pace.seconds_per_step
+            run.seconds_left(),
+            pace.seconds_per_step,
+            self._validation_seconds(pace),
+            every=self._steps_between,
+            since=self.step - self._validated_at,
         )
         if math.isinf(fits):
             return self.total_steps
         self._planned_at = now
-        return int(min(self.total_steps, self.step + fits))
+        length = int(min(self._most_steps, self.step + fits))
+        longer = length - self.total_steps
+        return length if longer <= 0 or longer > WORTH_GROWING * length else self.total_steps
 
     def _validation_seconds(self, pace: Pace) -> float:
         """What the next validation pass is expected to take: as the last one, or as forward passes
@@ -344,6 +376,7 @@ class Learner:
         self, outputs: Array, loss: float, seconds: float, steps_per_epoch: int, run: Run
     ) -> Verdict:
         """Reports an epoch whose validation outputs took `seconds`, and keeps what is best."""
+        self._validated_at = self.step
         if not np.isfinite(outputs).all():
             raise Diverged(f"the outputs are not finite after epoch {self.epoch}")
         report = EpochReport(

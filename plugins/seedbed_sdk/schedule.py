@@ -54,8 +54,22 @@ class Pace:
         return self._seconds / measured if measured >= 2 else None
 
 
-def steps_that_fit(seconds_left: float, seconds_per_step: float | None) -> float:
-    """How many more steps fit; infinite where there is no limit or no measurement yet."""
+def steps_that_fit(
+    seconds_left: float,
+    seconds_per_step: float | None,
+    validation_seconds: float = 0.0,
+    *,
+    every: float = math.inf,
+    since: int = 0,
+) -> float:
+    """How many more steps fit, where a validation pass comes after `every` steps and after the last
+    one, and there have been `since` steps after the one before; infinite where there is no limit or
+    no measurement yet."""
     if math.isinf(seconds_left) or not seconds_per_step:
         return math.inf
-    return max(0.0, math.floor(seconds_left / seconds_per_step))
+    if math.isinf(every):
+        return max(0.0, math.floor((seconds_left - validation_seconds) / seconds_per_step))
+    left = seconds_left + since * seconds_per_step
+    rounds, rest = divmod(left, every * seconds_per_step + validation_seconds)
+    further = math.floor((rest - validation_seconds) / seconds_per_step)
+    return max(0.0, rounds * every + max(0, further) - since)

@@ -31,6 +31,8 @@ from seedbed_vision.segment_networks import (
 )
 
 AVERAGING = 0.99
+# Predicting takes a fifth of an epoch of a small set of pictures.
+VALIDATIONS = 20
 CLIP_NORM = 5.0
 PREDICTED_AT_ONCE = 16
 ZOOM_IN = 0.4
@@ -135,11 +137,16 @@ def u_net(blueprint: Blueprint) -> Learner:
         flip=flip,
     )
     strength = float(parameters["augmentation"])
+    config = _config(blueprint, batch_size=8)
     cost = sum(scale**2 for scale in SCALES) / sum(scale**2 for scale in QUICK_SCALES)
     return UNetLearner(
         network,
         blueprint.block,
-        replace(_config(blueprint, batch_size=8), final_predict_cost=cost),
+        replace(
+            config,
+            final_predict_cost=cost,
+            validate_every=max(1, config.epochs // VALIDATIONS),
+        ),
         hardware=blueprint.hardware,
         seed=blueprint.seed,
         transform=Augment(resolution, flip, strength, zoom_in=ZOOM_IN, tint=TINT),

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from seedbed_sdk.blocks import CategoryBlock
+from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.learner import Batch, Callback, Learner, LearnerConfig
 from seedbed_sdk.metrics import METRICS
@@ -154,20 +155,117 @@ def test_passes_no_more_samples_than_are_left() -> None:
     assert run.reports[-1].samples == 300
 
 
-def test_shortens_itself_to_the_time_left_and_still_decays() -> None:
+class Clock(Callback):
+    """A clock that only training and validation move: a step takes `step_seconds`, those of the
+    first 60 `busy` times that, and a validation pass `pass_seconds`."""
+
+    def __init__(
+        self, *, step_seconds: float, pass_seconds: float = 0.0, busy: float = 1.0
+    ) -> None:
+        self.step_seconds = step_seconds
+        self.pass_seconds = pass_seconds
+        self.busy = busy
+        self.now = 0.0
+        self.lengths: list[int] = []
+        self.rates: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def after_step(self, learner: Learner) -> None:
+        self.now += self.step_seconds * (self.busy if learner.step <= 60 else 1.0)
+        self.lengths.append(learner.total_steps)
+        self.rates.append(learner.optimizer.param_groups[0]["lr"])
+
+
+class TimedLearner(Learner):
+    """Has predictions take time on a clock."""
+
+    clock: Clock
+
+    def predict(self, inputs: Arrays) -> Array:
+        self.clock.now += self.clock.pass_seconds
+        return super().predict(inputs)
+
+
+class TimedRun(RecordingRun):
+    """Ends after `seconds` on a clock."""
+
+    clock: Clock
+
+    def seconds_left(self) -> float:
+        return self.seconds - self.clock.now
+
+    def should_stop(self) -> bool:
+        return self.seconds_left() <= 0
+
+
+def fit_in(
+    seconds: float, clock: Clock, monkeypatch: pytest.MonkeyPatch, **config: object
+) -> tuple[Learner, TimedRun]:
+    """Trains for so many seconds of the clock, on six steps an epoch."""
+    monkeypatch.setattr("seedbed_sdk.schedule.time", clock)
+    monkeypatch.setattr("seedbed_sdk.learner.time", clock)
     data = make_data()
-    rates: list[float] = []
-
-    class Watch(Callback):
-        def after_step(self, learner: Learner) -> None:
-            rates.append(learner.optimizer.param_groups[0]["lr"])
-
-    learner, run = make_learner(epochs=1_000_000), make_run(data, seconds=0.2)
-    learner.callbacks.append(Watch())
-    learner._planned_at = -math.inf
+    learner = make_learner(epochs=1_000_000, **config)
+    learner.__class__ = TimedLearner
+    run = TimedRun(METRICS["accuracy"], data.valid.target, seconds=seconds)
+    learner.clock = run.clock = clock  # type: ignore[attr-defined]
+    learner.callbacks.append(clock)
     learner.fit(data, run)
-    assert 0 < learner.step < 6_000_000
+    return learner, run
+
+
+def test_is_as_long_as_fits_into_the_time_and_decays_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(step_seconds=0.5)
+    learner, _ = fit_in(100.0, clock, monkeypatch)
     assert learner.step == learner.total_steps
+    assert 99.0 <= clock.now <= 100.0
+    assert clock.rates[-1] < 0.02 * max(clock.rates)
+
+
+def test_the_passes_that_are_still_to_come_count_from_the_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(step_seconds=0.5, pass_seconds=2.0)
+    learner, run = fit_in(100.0, clock, monkeypatch)
+    # 20 epochs of six steps and a pass take 5 s each.
+    assert learner.step == learner.total_steps == 120
+    assert len(run.reports) == 20
+    assert clock.now == 100.0
+    planned = clock.lengths[10:]
+    assert min(planned) == max(planned) == 120
+
+
+def test_a_run_that_a_busy_machine_shortened_grows_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(step_seconds=0.5, busy=4.0)
+    learner, _ = fit_in(300.0, clock, monkeypatch)
+    assert min(clock.lengths) <= 150
+    # 60 steps of 2 s leave 180 s.
+    assert 410 <= learner.step <= 420
+    assert clock.now <= 300.0
+
+
+def test_validates_as_seldom_as_it_is_told_and_at_both_ends() -> None:
+    data = make_data()
+    learner, run = make_learner(epochs=10, validate_every=4), make_run(data)
+    learner.fit(data, run)
+    assert [report.epoch for report in run.reports] == [1, 4, 8, 10]
+    assert learner.samples == run.reports[-1].samples == 10 * 180
+
+
+def test_what_was_trained_since_the_last_pass_is_validated_where_it_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The time is up with the sixth epoch, so that the seventh has no step.
+    clock = Clock(step_seconds=0.5)
+    clock.monotonic = lambda: 0.0  # type: ignore[method-assign]
+    _, run = fit_in(18.0, clock, monkeypatch, validate_every=4)
+    assert [report.epoch for report in run.reports] == [1, 4, 6]
+    assert run.reports[-1].samples == 6 * 180
+    assert math.isfinite(run.reports[-1].train_loss)
 
 
 def test_stops_between_batches_and_reports_what_it_has() -> None:
