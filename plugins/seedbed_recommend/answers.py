@@ -17,10 +17,12 @@ from seedbed_sdk.blocks import UserItemBlock
 from seedbed_sdk.blocks.base import Array, Arrays, Prediction, Ranking
 from seedbed_sdk.blocks.user_item import UNKNOWN
 from seedbed_sdk.blocks.vocabulary import labels_of
+from seedbed_sdk.ensemble import EnsembleTrainer, weighted_mean
 from seedbed_sdk.errors import FieldViolation, InvalidArgument
 
 if TYPE_CHECKING:
     from seedbed_sdk.datablock import DataBlock
+    from seedbed_sdk.trainer import Trainer
 
 TOP_N = "top_n"
 MAX_TOP_N = 1_000
@@ -53,6 +55,10 @@ class RatingAnswers:
         inputs = _inputs_of(block)
         return [self._answer(block, inputs, q) for q in read(inputs, examples, pairs=True)]
 
+    def together(self, members: Sequence[Trainer], weights: Sequence[float]) -> RatingEnsemble:
+        """As `seedbed_sdk.trainer.JoiningTrainer`."""
+        return RatingEnsemble(members, weights)
+
     def _answer(self, block: DataBlock, inputs: UserItemBlock, question: Question) -> Prediction:
         if question.user is None:
             assert question.item is not None
@@ -67,6 +73,18 @@ class RatingAnswers:
             scores[UNKNOWN] = -np.inf
             scores[inputs.seen_by(question.user)] = -np.inf
         return best(inputs, scores, question.top_n)
+
+
+class RatingEnsemble(EnsembleTrainer, RatingAnswers):
+    """Models of ratings that answer with their weighted mean."""
+
+    def liking(self, inputs: Arrays) -> Array:
+        """As `RatingAnswers`: the mean of the members'."""
+        likings = []
+        for member in self.members:
+            assert isinstance(member, RatingAnswers)
+            likings.append(member.liking(inputs))
+        return weighted_mean(likings, self.weights)
 
 
 class RankingAnswers:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from seedbed_sdk.blocks.base import Arrays, Prediction
 from seedbed_sdk.datablock import DataBlock
-from seedbed_sdk.ensemble import EnsembleTrainer
+from seedbed_sdk.ensemble import joined
 from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from seedbed_sdk.space import Parameters
 from seedbed_sdk.trainer import AnsweringTrainer, Blueprint, Hardware, Trainer
@@ -147,7 +147,7 @@ def open_bundle(folder: Path, registry: Registry, hardware: Hardware) -> Predict
     built = [_built(of, manifest, block, registry, hardware) for of in members or [manifest]]
     trainer: Trainer = built[0]
     if members:
-        trainer = EnsembleTrainer(built, [member["weight"] for member in members])
+        trainer = joined(built, [member["weight"] for member in members])
     trainer.load(folder / TRAINER)
     return Predictor(block, trainer, manifest)
 

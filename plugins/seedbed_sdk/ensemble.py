@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seedbed_sdk.blocks.base import Array, Arrays
-from seedbed_sdk.trainer import Data, Run, Trainer
+from seedbed_sdk.trainer import AnsweringTrainer, Data, JoiningTrainer, Run, Trainer
 
 ENSEMBLE = "ensemble"
 """What stands for the architecture of such a model."""
@@ -42,6 +42,19 @@ class EnsembleTrainer:
         """Reads what `save` wrote."""
         for place, member in _places(folder, self.members):
             member.load(place)
+
+
+def joined(members: Sequence[Trainer], weights: Sequence[float]) -> Trainer:
+    """The members as one trainer, which answers as they do where all of them can be joined."""
+    first = members[0]
+    if isinstance(first, JoiningTrainer) and all(isinstance(m, JoiningTrainer) for m in members):
+        return first.together(members, weights)
+    return EnsembleTrainer(members, weights)
+
+
+def can_be_joined(trainer: Trainer) -> bool:
+    """Whether a trainer can be in an ensemble, as far as its answers are concerned."""
+    return isinstance(trainer, JoiningTrainer) or not isinstance(trainer, AnsweringTrainer)
 
 
 def weighted_mean(outputs: Sequence[Array], weights: Sequence[float]) -> Array:

@@ -261,6 +261,17 @@ class AnsweringTrainer(Protocol):
         """
 
 
+@runtime_checkable
+class JoiningTrainer(AnsweringTrainer, Protocol):
+    """An AnsweringTrainer that also knows how it answers together with others, so that it can be in
+    an ensemble."""
+
+    def together(self, members: Sequence[Trainer], weights: Sequence[float]) -> Trainer:
+        """An AnsweringTrainer that predicts, saves and loads as
+        `seedbed_sdk.ensemble.EnsembleTrainer` does. The trainer itself is one of the members, which
+        are all of this kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blueprint:
     """All that an architecture needs to build a trainer: fitted block, hyperparameters, place."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -88,6 +90,34 @@ def test_it_can_be_trained_again_to_the_same_weights(ensembled: seedbed.Job) -> 
     assert again is not None
     assert again.identical
     assert again.score == again.expected_score
+
+
+def test_models_of_ratings_are_trained_once_more_and_answer_together(house: House) -> None:
+    shared = Path(os.environ.get("SEEDBED_DATA", "../shared/data")).absolute()
+    for name in ("movielens-train.csv", "movielens-movies.csv"):
+        shutil.copy(shared / name, house.root / name)
+    space = {"architecture": ["mixed_effects", "neural_collaborative"], "epochs": [3, 4]}
+    job = house.client.train(
+        "collaborative_filtering",
+        house.root / "movielens-train.csv",
+        tables={"items": house.root / "movielens-movies.csv"},
+        target="rating",
+        budget="2trials",
+        seed=1,
+        search_space=space,
+    )
+    info = job.model().info
+    assert info.architecture == "ensemble"
+    members = info.parameters["members"]
+    assert {m["architecture"] for m in members} == {"mixed_effects", "neural_collaborative"}
+    best = job.trials()[0].validation_score
+    assert info.validation_score is not None and best is not None
+    assert info.validation_score.value < best
+    (ranking,) = job.model().predict([{"userId": 1, "top_n": 5}])
+    assert len(ranking.items) == 5  # type: ignore[union-attr]
+    again = job.replay().info.replay
+    assert again is not None
+    assert again.identical
 
 
 def test_a_network_is_trained_with_several_seeds_that_answer_together(

@@ -20,6 +20,7 @@ from seedbed_recommend.task import CollaborativeFilteringTask, RecommendOptions
 from seedbed_sdk.blocks import InteractionBlock, Ranking, RatingBlock, Regression, UserItemBlock
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import Dataset, DataSplit
+from seedbed_sdk.ensemble import joined
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_sdk.metrics import METRICS
 from seedbed_sdk.splitters import ColumnSplitter
@@ -63,10 +64,14 @@ def block_for(data: Dataset, target: str = "", **options: object) -> DataBlock:
     return CollaborativeFilteringTask().data_block(data, target, given)
 
 
-def train(block: DataBlock, architecture: Architecture, **changes: object) -> Trainer:
+def build(block: DataBlock, architecture: Architecture, **changes: object) -> Trainer:
     parameters = {**architecture.portfolio[0], **changes}
+    return architecture.build(Blueprint(block, parameters, Hardware(), 0))
+
+
+def train(block: DataBlock, architecture: Architecture, **changes: object) -> Trainer:
     prepared = block.prepare(0)
-    trainer = architecture.build(Blueprint(block, parameters, Hardware(), 0))
+    trainer = build(block, architecture, **changes)
     run = RecordingRun(METRICS[block.target.default_metric], prepared.valid.target)
     trainer.fit(Data(prepared.train, prepared.valid), run)
     return trainer
@@ -272,6 +277,27 @@ def test_users_and_items_of_a_given_test_split_may_be_new() -> None:
 
 
 # --- models and their answers --------------------------------------------------------------------
+
+
+def test_models_of_ratings_answer_together(tmp_path: Path) -> None:
+    block = block_for(dataset(items=movies()))
+    members = [train(block, MIXED_EFFECTS), train(block, BIAS_ONLY)]
+    together = joined(members, [0.75, 0.25])
+    pair = {"userId": "u03", "movieId": 7}
+    (rating,) = answers(block, together, pair)
+    each = [answers(block, member, pair)[0].value for member in members]
+    assert rating.value == pytest.approx(0.75 * each[0] + 0.25 * each[1])
+    (ranking,) = answers(block, together, {"userId": "u03"})
+    assert isinstance(ranking, Ranking)
+    scores = [score for _, score in ranking.items]
+    assert scores == sorted(scores, reverse=True)
+    seen = set(ratings().query("userId == 'u03'").movieId)
+    assert not seen & {item for item, _ in ranking.items}
+    together.save(tmp_path)
+    again = joined([build(block, MIXED_EFFECTS), build(block, BIAS_ONLY)], [0.75, 0.25])
+    again.load(tmp_path)
+    assert answers(block, again, pair) == [rating]
+    assert answers(block, again, {"userId": "u03"}) == [ranking]
 
 
 def of_type(target_type: str) -> list[Architecture]:

@@ -14,8 +14,9 @@ import numpy as np
 from seedbed_sdk import bundle
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.ensemble import can_be_joined
 from seedbed_sdk.metrics import Metric
-from seedbed_sdk.trainer import AnsweringTrainer, Blueprint, Trainer
+from seedbed_sdk.trainer import Blueprint, Trainer
 from seedbed_server.jobs.values import Constraints, Trial
 from seedbed_server.search.budget import SCORING_MARGIN
 from seedbed_server.search.choosing import beats_by_more_than_chance
@@ -151,13 +152,6 @@ class CandidatePool:
         paths = [path for trial in kept for path in (self.folder_of(trial), self._outputs(trial))]
         return {INDEX, *(path.name for path in paths)}
 
-    def ensembling_seconds(self, items: int) -> float:
-        """What choosing an ensemble and predicting so many items with it may take beyond what the
-        best model takes; nothing where there is none to choose."""
-        if not self._others:
-            return 0.0
-        return SELECTING_SECONDS + seconds_together(self._others, items)
-
     def _meets_constraints(self, candidate: Candidate) -> bool:
         if self.constraints == Constraints():
             return True
@@ -208,7 +202,9 @@ class CandidatePool:
     def _kept(self, best: Candidate | None, others: Sequence[Candidate]) -> list[Candidate]:
         """The best one and those to keep beside it, by their scores."""
         assert best is not None
-        if not self.block.target.averages or isinstance(best.trainer, AnsweringTrainer):
+        if not self.block.target.averages or (
+            best.trainer is not None and not can_be_joined(best.trainer)
+        ):
             return [best]
         ranked = sorted(others, key=self._rank)
         met = {best.trial.architecture}

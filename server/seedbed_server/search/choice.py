@@ -16,15 +16,15 @@ from seedbed_server.jobs.values import (
     Constraints,
 )
 from seedbed_server.search import scoring
-from seedbed_server.search.budget import FINISHING_SECONDS, SCORING_MARGIN
-from seedbed_server.search.candidates import LOADING_SECONDS
+from seedbed_server.search.budget import FINISHING_SECONDS
+from seedbed_server.search.candidates import SELECTING_SECONDS
 from seedbed_server.search.chosen import Chosen, Finishing, Part, about, write_bundle
 from seedbed_server.search.constraints import not_met
 from seedbed_server.search.costs import Cost
 from seedbed_server.search.ensembling import select
 from seedbed_server.search.faults import fault_of
 from seedbed_server.search.loop import Search
-from seedbed_server.search.refit import refit, repeats_of
+from seedbed_server.search.refit import is_too_long_after_a_stop, refit, repeats_of
 from seedbed_server.store.files import full_disk_is_an_error
 
 log = structlog.get_logger()
@@ -68,6 +68,9 @@ def _choices(search: Search, means: Finishing) -> Iterator[tuple[Chosen, Cost | 
         if cost is not None and cost.share(search.job.constraints) > 1.0:
             continue
         again = None if careful else _refitted(search, chosen)
+        if again is None and not chosen.of_one_trial and _would_refit(search, chosen):
+            # The best alone, trained on all items, is likely to be better than what is not.
+            continue
         if again is not None:
             cost_again = _cost(search, means, again) if constrained else None
             if cost_again is None or cost_again.share(search.job.constraints) <= 1.0:
@@ -88,25 +91,26 @@ def _ensemble(search: Search) -> Chosen | None:
     candidates = search.pool.all()
     if len(candidates) < 2:
         return None
-    items = SCORING_MARGIN * search.spending.test_items
-    # What there is beyond scoring the best alone.
-    seconds = (
-        search.spending.seconds_to_end() - FINISHING_SECONDS - items * candidates[0].item_seconds
-    )
-    left = seconds / 2
-    within = 1
-    for candidate in candidates[1:]:
-        left -= items * candidate.item_seconds + LOADING_SECONDS
-        if left < 0:
-            break
-        within += 1
-    candidates = candidates[:within]
+    best, *others = candidates
+    # What there is beyond training the best alone once more and scoring it.
+    seconds = search.spending.seconds_to_end() - FINISHING_SECONDS
+    seconds -= search.seconds_in_an_ensemble(best)
+    selecting = min(seconds / 2, SELECTING_SECONDS)
+    left = seconds - selecting
+    within = [best]
+    for candidate in others:
+        if is_too_long_after_a_stop(search, candidate.trial):
+            continue
+        if (takes := search.seconds_in_an_ensemble(candidate)) <= left:
+            within.append(candidate)
+            left -= takes
+    candidates = within
     found = select(
         search.metric,
         search.data.valid.target,
         [candidate.outputs for candidate in candidates],
         seed=search.job.seed,
-        seconds=seconds / 2,
+        seconds=selecting,
     )
     if found is None:
         return None
@@ -118,19 +122,27 @@ def _ensemble(search: Search) -> Chosen | None:
     return Chosen(tuple(parts), found.outputs)
 
 
+def _would_refit(search: Search, chosen: Chosen) -> bool:
+    return any(search.refits(part.candidate.trial) for part in chosen.parts)
+
+
 def _refitted(search: Search, chosen: Chosen) -> Chosen | None:
     """The same with those of its parts trained once more that ask for it, a trial alone several
-    times; None where none does."""
+    times; None where none does, or where not all of those could be."""
     parts: list[Part] = []
     for part in chosen.parts:
-        repeats = repeats_of(search, part.candidate) if chosen.of_one_trial else 1
+        alone = chosen.of_one_trial
+        repeats = repeats_of(search, part.candidate) if alone else 1
         try:
-            again = refit(search, part.candidate, repeats=repeats)
+            # The members of an ensemble are those for which there is time.
+            again = refit(search, part.candidate, repeats=repeats, in_time=not alone)
         except Exception as error:  # noqa: BLE001 - a plugin's model may raise anything
             reason = fault_of(error, search.hardware).reason
             search.session.log("WARNING", f"the model stays as it is; training it again: {reason}")
             again = None
         if again is None:
+            if search.refits(part.candidate.trial):
+                return None
             parts.append(part)
             continue
         weight = part.weight / len(again.trainers)

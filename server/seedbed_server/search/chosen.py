@@ -11,7 +11,7 @@ from typing import Any
 from seedbed_sdk import bundle
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import PreparedData
-from seedbed_sdk.ensemble import ENSEMBLE, EnsembleTrainer
+from seedbed_sdk.ensemble import ENSEMBLE, joined
 from seedbed_sdk.registry import Registry
 from seedbed_sdk.space import Parameters
 from seedbed_sdk.trainer import Trainer
@@ -74,7 +74,7 @@ class Chosen:
         """That of the only part, or of all together."""
         if len(self.parts) == 1:
             return self.parts[0].trainer
-        return EnsembleTrainer([p.trainer for p in self.parts], [p.weight for p in self.parts])
+        return joined([p.trainer for p in self.parts], [p.weight for p in self.parts])
 
     @property
     def architecture(self) -> str:

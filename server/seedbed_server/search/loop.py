@@ -24,7 +24,7 @@ from seedbed_server.jobs.values import (
     TrialState,
 )
 from seedbed_server.search.attempts import Attempt
-from seedbed_server.search.budget import Spending
+from seedbed_server.search.budget import REFIT_SLOWER, Spending
 from seedbed_server.search.candidates import (
     SELECTING_SECONDS,
     Candidate,
@@ -153,9 +153,25 @@ class Search:
             reason = self.spending.reached(self.metric, best)
         return reason
 
+    def refits(self, trial: Trial) -> bool:
+        """Whether a trial's settings are to be trained once more on all items."""
+        architecture = self.space.architectures[trial.architecture]
+        return architecture.refits and len(self.data.train) <= architecture.refit_items
+
+    def refit_seconds(self, trial: Trial) -> float:
+        """What training a trial's settings once more may take, as far as is known; 0 where they
+        are not."""
+        return self.pacing.seconds_alone(trial) if self.refits(trial) else 0.0
+
+    def seconds_in_an_ensemble(self, candidate: Candidate) -> float:
+        """What a candidate adds to the time that finishing takes: training it once more, opening it
+        and predicting the test split."""
+        again = REFIT_SLOWER * self.refit_seconds(candidate.trial)
+        return again + seconds_together([candidate], self.spending.test_items)
+
     def _seconds_of_the_ensemble(self) -> float:
-        """What scoring the ensemble of the candidates so far would take, 0 where none is better
-        than the best of them."""
+        """What the ensemble of the candidates so far would take beyond the best of them, 0 where
+        none is better than that."""
         candidates = self.pool.all()
         found = select(
             self.metric,
@@ -167,8 +183,7 @@ class Search:
         if found is None:
             return 0.0
         beside = zip(candidates[1:], found.weights[1:], strict=False)
-        taken = [candidate for candidate, weight in beside if weight]
-        return seconds_together(taken, self.spending.test_items)
+        return sum(self.seconds_in_an_ensemble(candidate) for candidate, weight in beside if weight)
 
     def _has_time_for(self, architecture: str) -> bool:
         leading = self.best.trial.architecture if self.best is not None else None
@@ -347,14 +362,15 @@ class Search:
         if candidate.trial.validation_score is None:
             return
         self.pool.offer(candidate)
-        self.spending.ensembling_seconds = self.pool.ensembling_seconds(self.spending.test_items)
+        others = self.pool.all()[1:]
+        self.spending.ensembling_seconds = sum(map(self.seconds_in_an_ensemble, others))
+        if others:
+            self.spending.ensembling_seconds += SELECTING_SECONDS
         if (best := self.pool.best) is not None:
             self.spending.item_seconds = best.item_seconds
             architecture = self.space.architectures[best.trial.architecture]
-            again = architecture.refits and len(self.data.train) <= architecture.refit_items
             repeats = architecture.refit_repeats if self.block.target.averages else 1
-            seconds = self.pacing.seconds_alone(best.trial) if again else 0.0
-            self.spending.set_refit_aside(seconds, repeats)
+            self.spending.set_refit_aside(self.refit_seconds(best.trial), repeats)
 
     def _measure_predicting(self, architecture: str, trainer: Trainer, run: TrialRun) -> None:
         """Sees to it that the run knows how long an item takes from its encoded form on: it may

@@ -42,20 +42,19 @@ class _WholeRun(UnlimitedRun):
         return Verdict(best=True, stop=False)
 
 
-def refit(search: Search, best: Candidate, *, repeats: int) -> Refit | None:
-    """Trains the best trial's settings on all items but the test split's, up to so many times as
-    time allows. None where the architecture does not ask for it, where the data is so large that a
-    few more items change nothing, or where the time left does not allow it."""
+def refit(search: Search, best: Candidate, *, repeats: int, in_time: bool = False) -> Refit | None:
+    """Trains a trial's settings on all items but the test split's, up to so many times as time
+    allows. None where the architecture does not ask for it, where the data is so large that a few
+    more items change nothing, or where the time left does not allow it, unless it is known to,
+    which `in_time` says."""
     architecture, trial = search.space.architectures[best.trial.architecture], best.trial
     epochs = round(trial.epochs) if architecture.refit_whole else best.best_epoch
-    if not architecture.refits or not best.best_epoch:
+    if not search.refits(trial) or not best.best_epoch:
         return None
-    if len(search.data.train) > architecture.refit_items:
+    seconds = search.refit_seconds(trial)
+    if not in_time and not search.spending.has_time_to_refit(seconds):
         return None
-    seconds = search.pacing.seconds_alone(trial)
-    if not search.spending.has_time_to_refit(seconds):
-        return None
-    if search.control.stop_requested() and seconds > MOST_AFTER_A_STOP:
+    if is_too_long_after_a_stop(search, trial):
         return None
     parameters = dict(trial.parameters)
     if "epochs" in parameters:
@@ -68,6 +67,11 @@ def refit(search: Search, best: Candidate, *, repeats: int) -> Refit | None:
         if not search.spending.refits_that_fit(each, len(trainers)):
             break
     return Refit(tuple(trainers), parameters)
+
+
+def is_too_long_after_a_stop(search: Search, trial: Trial) -> bool:
+    """Whether the user has asked to stop, and would have to wait for a trial's refit."""
+    return search.control.stop_requested() and search.refit_seconds(trial) > MOST_AFTER_A_STOP
 
 
 def repeats_of(search: Search, best: Candidate) -> int:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seedbed_sdk import bundle
-from seedbed_sdk.ensemble import EnsembleTrainer, weighted_mean
+from seedbed_sdk.ensemble import joined, weighted_mean
 from seedbed_sdk.errors import FailedPrecondition
 from seedbed_sdk.trainer import EpochReport, Trainer
 from seedbed_server.jobs.values import EpochFinished, JobState, Progress, Replay, Trial
@@ -52,7 +52,7 @@ def replay_job(search: Search, replay: Replay, trials: Sequence[Trial]) -> None:
             trainers[place] = train_on_all(search, trial, dict(parameters), repeat=repeat)
     whole, weights = trainers[0], replay.recipe["weights"]
     if len(members) > 1:
-        whole = EnsembleTrainer(trainers, weights)
+        whole = joined(trainers, weights)
     score = trained[members[0].number][1].best_score
     if len(different) > 1:
         runs = [trained[trial.number][1] for trial in members]
