@@ -165,6 +165,13 @@ MOST_POPULAR = Architecture(
     refit_items=MANY,
 )
 
+# How a user's history is weighted, and how much what everybody likes counts beside it.
+HISTORY_SPACE = {
+    "recency": FloatRange(0.0, 1.0),
+    "half_life": FloatRange(3.0, 300.0, log=True),
+    "popularity": FloatRange(1e-3, 1.0, log=True),
+}
+
 EASE = Architecture(
     name="ease",
     description="A linear autoencoder in closed form over the most frequent items (EASE^R).",
@@ -173,9 +180,18 @@ EASE = Architecture(
     build=_build_ease,
     space={
         "regularization": FloatRange(1.0, 5_000.0, log=True),
-        "recency": FloatRange(0.0, 1.0),
+        "least_interactions": IntRange(2, 12),
+        **HISTORY_SPACE,
     },
-    portfolio=({"regularization": 200.0, "recency": 0.7},),
+    portfolio=(
+        {
+            "regularization": 200.0,
+            "least_interactions": 2,
+            "recency": 0.7,
+            "half_life": 30.0,
+            "popularity": 1e-3,
+        },
+    ),
     refits=True,
     refit_items=MANY,
 )
@@ -190,9 +206,17 @@ ITEM_NEIGHBOURS = Architecture(
     space={
         "popularity_exponent": FloatRange(0.1, 0.7),
         "shrinkage": FloatRange(0.1, 100.0, log=True),
-        "recency": FloatRange(0.0, 1.0),
+        **HISTORY_SPACE,
     },
-    portfolio=({"popularity_exponent": 0.5, "shrinkage": 20.0, "recency": 0.9},),
+    portfolio=(
+        {
+            "popularity_exponent": 0.5,
+            "shrinkage": 20.0,
+            "recency": 0.9,
+            "half_life": 30.0,
+            "popularity": 1e-3,
+        },
+    ),
     refits=True,
     refit_items=MANY,
 )

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 USERS_AT_ONCE = 256
-RECENT_ITEMS = 30.0
-POPULARITY_SHARE = 1e-3
 MAX_DENSE_ITEMS = 6_000
 MAX_NEIGHBOURS = 200
 ITEMS_AT_ONCE = 512
@@ -84,15 +82,18 @@ class PopularTrainer(Tensors, Ranker):
 class ItemWeightsTrainer(Ranker):
     """A score is the sum of the weights between the items of a user's history and an item.
 
-    `recency` in [0, 1] is the share of an item's weight that halves every 30 items further back in
-    the history. A thousandth of the popularity orders what the weights leave equal, and everything
-    for users without a history. Subclasses say what the weights are.
+    `recency` in [0, 1] is the share of an item's weight that halves every `half_life` items further
+    back in the history. `popularity` is what the most popular item gets beside that, and others in
+    proportion; it orders what the weights leave equal, and everything for users without a history.
+    Subclasses say what the weights are.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.count = _block(blueprint).item_count
         self.parameters = blueprint.parameters
-        self.recency = float(blueprint.parameters["recency"])
+        self.recency = float(self.parameters["recency"])
+        self.half_life = float(self.parameters["half_life"])
+        self.popularity_share = float(self.parameters["popularity"])
         self.popularity = np.zeros(self.count)
         self.weights: Any = None
 
@@ -114,9 +115,9 @@ class ItemWeightsTrainer(Ranker):
     def scores(self, users: Array, history: Array) -> Array:
         rows, places = np.nonzero(history > UNKNOWN)
         age = history.shape[1] - 1 - places
-        values = 1.0 - self.recency + self.recency * 0.5 ** (age / RECENT_ITEMS)
+        values = 1.0 - self.recency + self.recency * 0.5 ** (age / self.half_life)
         matrix = self._matrix(rows, history[rows, places], values, len(users))
-        return np.asarray(self.weighted(matrix) + POPULARITY_SHARE * self.popularity)
+        return np.asarray(self.weighted(matrix) + self.popularity_share * self.popularity)
 
     def weighted(self, matrix: sparse.csr_matrix) -> Array:
         """The histories [U, codes] times the weights, dense."""
@@ -135,14 +136,15 @@ class ItemWeightsTrainer(Ranker):
 
 class EaseTrainer(Tensors, ItemWeightsTrainer):
     """EASE^R (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data"): the ridge
-    regression of every item on all others, in closed form. Of the items that occur at least twice,
-    the 6,000 most frequent take part; weights are kept as float16."""
+    regression of every item on all others, in closed form. Of the items that occur at least
+    `least_interactions` times, the 6,000 most frequent take part; weights are kept as float16."""
 
     def learn(self, interactions: sparse.csr_matrix, counts: Array, run: Run) -> None:  # noqa: ARG002
         from scipy.linalg import lapack
 
         frequent = np.argsort(-counts, kind="stable")[:MAX_DENSE_ITEMS]
-        taken = np.sort(frequent[counts[frequent] >= min(2, counts.max())])
+        least = min(int(self.parameters["least_interactions"]), counts.max())
+        taken = np.sort(frequent[counts[frequent] >= least])
         rows = interactions[:, taken]
         gram = (rows.T @ rows).toarray().astype(np.float32, order="F")
         gram[np.diag_indices(len(taken))] += float(self.parameters["regularization"])

@@ -23,6 +23,7 @@ from seedbed_sdk.trainer import (
     Run,
     SplitArrays,
 )
+from seedbed_tabular.features import Features
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -51,10 +52,7 @@ class LinearTrainer:
         self.target = blueprint.block.target
         self.seed = blueprint.seed
         self.regularization = float(blueprint.parameters["regularization"])
-        self.means = np.array([f.mean for f in block.numeric], dtype=np.float64)
-        self.stds = np.array([f.std for f in block.numeric], dtype=np.float64)
-        self.sizes = np.array([f.cardinality for f in block.categorical], dtype=np.int64)
-        self.indicators = np.zeros(0, dtype=np.int64)
+        self.features = Features.of(block)
         self.weights = np.zeros((0, self.target.output_size))
         self.bias = np.zeros(self.target.output_size)
 
@@ -63,8 +61,8 @@ class LinearTrainer:
         if run.should_stop():
             raise Interrupted("stopped before the linear model was trained")
         train = self._sample(data.train)
-        self.indicators = np.flatnonzero(np.isnan(train.inputs["numeric"]).any(axis=0))
-        features = self._features(train.inputs)
+        self.features.watch(train.inputs["numeric"])
+        features = self._matrix(train.inputs)
         affordable = max(1, int(min(run.samples_left() / len(train), QUASI_NEWTON_STEPS)))
         if isinstance(self.target, MultiTargetBlock):
             targets = self.target.part_targets(train.target)
@@ -155,11 +153,10 @@ class LinearTrainer:
 
     def _scores(self, inputs: Arrays) -> Array:
         """Raw outputs, float64 [N, output size]."""
-        raw = self._numbers(inputs["numeric"])
+        raw = self.features.numbers(inputs["numeric"])
         split = raw.shape[1]
         scores: Array = raw @ self.weights[:split] + self.bias
-        starts = split + np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
-        for column, start in enumerate(starts[: len(self.sizes)]):
+        for column, start in enumerate(split + self.features.starts()):
             scores += self.weights[start + inputs["categorical"][:, column]]
         return scores
 
@@ -167,7 +164,7 @@ class LinearTrainer:
         from safetensors.numpy import save_file
 
         save_file({"weights": self.weights, "bias": self.bias}, folder / WEIGHTS)
-        (folder / LAYOUT).write_text(json.dumps({"indicators": self.indicators.tolist()}))
+        (folder / LAYOUT).write_text(json.dumps({"indicators": self.features.indicators.tolist()}))
 
     def load(self, folder: Path) -> None:
         from safetensors.numpy import load_file
@@ -175,22 +172,17 @@ class LinearTrainer:
         tensors = load_file(folder / WEIGHTS)
         self.weights, self.bias = tensors["weights"], tensors["bias"]
         layout = json.loads((folder / LAYOUT).read_text())
-        self.indicators = np.array(layout["indicators"], dtype=np.int64)
+        self.features.indicators = np.array(layout["indicators"], dtype=np.int64)
 
-    def _numbers(self, numeric: Array) -> Array:
-        """Standard scores, zero where missing, and indicators: float64 [N, F + indicators]."""
-        missing = np.isnan(numeric)
-        scores = np.where(missing, 0.0, (numeric - self.means) / self.stds)
-        return np.concatenate([scores, missing[:, self.indicators].astype(np.float64)], axis=1)
-
-    def _features(self, inputs: Arrays) -> Array | sparse.csr_matrix:
+    def _matrix(self, inputs: Arrays) -> Array | sparse.csr_matrix:
         """All features [N, F + indicators + codes]; sparse where there are categories."""
         from scipy import sparse
 
-        numbers = self._numbers(inputs["numeric"])
-        if not len(self.sizes):
+        numbers = self.features.numbers(inputs["numeric"])
+        sizes = self.features.sizes
+        if not len(sizes):
             return numbers
-        codes = inputs["categorical"] + np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        codes = inputs["categorical"] + self.features.starts()
         count, columns = codes.shape
         one_hot = sparse.csr_matrix(
             (
@@ -198,9 +190,9 @@ class LinearTrainer:
                 codes.astype(np.int32).ravel(),
                 np.arange(0, count * columns + 1, columns, dtype=np.int32),
             ),
-            shape=(count, int(self.sizes.sum())),
+            shape=(count, int(sizes.sum())),
         )
-        features: sparse.csr_matrix = sparse.hstack(
+        matrix: sparse.csr_matrix = sparse.hstack(
             [sparse.csr_matrix(numbers), one_hot], format="csr"
         )
-        return features
+        return matrix

@@ -44,7 +44,7 @@ class Augment:
         size = working_size(images.shape[1], images.shape[2], self.resolution)
         theta = self._affine(count, generator).to(images.device)
         grid = F.affine_grid(theta, [count, 1, *size], align_corners=False)
-        pixels = _as_colour(images.permute(0, 3, 1, 2).float())
+        pixels = as_colour(images.permute(0, 3, 1, 2).float())
         pixels = F.grid_sample(
             pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
         )
@@ -94,7 +94,7 @@ def working_size(height: int, width: int, resolution: int | None) -> tuple[int, 
 def resize(images: torch.Tensor, resolution: int | None) -> torch.Tensor:
     """uint8 or float pictures [B, H, W, C], C 1 or 3, to float32 [B, h, w, 3] in the size that
     `working_size` says."""
-    pixels = _as_colour(images.permute(0, 3, 1, 2).float())
+    pixels = as_colour(images.permute(0, 3, 1, 2).float())
     size = working_size(images.shape[1], images.shape[2], resolution)
     if pixels.shape[-2:] != size:
         smaller = pixels.shape[-2] > size[0] or pixels.shape[-1] > size[1]
@@ -104,7 +104,7 @@ def resize(images: torch.Tensor, resolution: int | None) -> torch.Tensor:
     return pixels.permute(0, 2, 3, 1).contiguous()
 
 
-def _as_colour(pixels: torch.Tensor) -> torch.Tensor:
+def as_colour(pixels: torch.Tensor) -> torch.Tensor:
     """[B, C, H, W] with one channel made three."""
     return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
 

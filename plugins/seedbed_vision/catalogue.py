@@ -48,9 +48,27 @@ def architectures() -> list[Architecture]:
                 "flip": False,
             }
         ],
+        refits=True,
+        refit_whole=True,
+        refit_repeats=4,
         fits=_is_small,
     )
-    return [_frozen(names), _fine_tuned(names), scratch] if names else [scratch]
+    thumbnails = Architecture(
+        "thumbnail_linear",
+        "A linear model of the mean colours of a 12x12 grid.",
+        *TYPES,
+        build=_build_thumbnails,
+        space={
+            "learning_rate": FloatRange(1e-3, 3e-2, log=True),
+            "epochs": IntRange(5, 60, log=True),
+            "weight_decay": FloatRange(1e-3, 3.0, log=True),
+        },
+        portfolio=[{"learning_rate": 3e-3, "epochs": 20, "weight_decay": 1.0}],
+        baseline=True,
+        fits=_is_of_pictures,
+    )
+    pretrained = [_frozen(names), _fine_tuned(names)] if names else []
+    return [thumbnails, *pretrained, scratch]
 
 
 def _frozen(names: tuple[str, ...]) -> Architecture:
@@ -118,6 +136,11 @@ def _fine_tuned(names: tuple[str, ...]) -> Architecture:
     )
 
 
+def _is_of_pictures(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG001
+    """Whether the items are pictures, and not made into some: those have baselines of their own."""
+    return isinstance(block.inputs[0], ImageBlock)
+
+
 def _is_small(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG001
     """Whether the training pictures are tiny, or no photographs and so of the size that their block
     made them."""
@@ -130,6 +153,12 @@ def _shows_something(block: DataBlock, hardware: Hardware) -> bool:  # noqa: ARG
     whole backbone on icons takes long and gains nothing over a small network."""
     (image,) = block.inputs
     return not isinstance(image, ImageBlock) or image.side >= DETAILED
+
+
+def _build_thumbnails(blueprint: Blueprint) -> Trainer:
+    from seedbed_vision.thumbnails import ThumbnailTrainer
+
+    return ThumbnailTrainer(blueprint)
 
 
 def _build_frozen(blueprint: Blueprint) -> Trainer:

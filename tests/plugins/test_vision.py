@@ -157,7 +157,9 @@ def test_feature_computation_can_be_interrupted() -> None:
         build("frozen_backbone", block).fit(data, run)
 
 
-@pytest.mark.parametrize("name", ["frozen_backbone", "fine_tuned", "small_convnet"])
+@pytest.mark.parametrize(
+    "name", ["thumbnail_linear", "frozen_backbone", "fine_tuned", "small_convnet"]
+)
 def test_every_architecture_learns_and_its_saved_form_predicts_the_same(
     name: str, tmp_path: Path
 ) -> None:
@@ -340,6 +342,8 @@ def test_grey_oblong_pictures_that_are_no_photographs_are_learned_unchanged(name
     split = SplitArrays({"image": images}, target)
     block = DataBlock([AudioBlock()], CategoryBlock("label", ("left", "right")))
     assert ARCHITECTURES[name].fits(block, Hardware())
+    # They bring linear models of their own.
+    assert not ARCHITECTURES["thumbnail_linear"].fits(block, Hardware())
     trainer = build(name, block, epochs=12)
     run = RecordingRun(METRICS["accuracy"], target)
     trainer.fit(Data(split, split), run)

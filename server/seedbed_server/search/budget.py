@@ -11,7 +11,7 @@ from seedbed_server.jobs.values import Budget, Progress, StopReason
 
 FINISHING_SECONDS = 0.6
 FINISHING_SHARE = 0.01
-SCORING_MARGIN = 1.3
+SCORING_MARGIN = 1.2
 ENSEMBLING_SHARE = 0.05
 # Training once more takes longer than the trial did, having more items.
 REFIT_SLOWER = 1.4

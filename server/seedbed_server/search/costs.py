@@ -22,7 +22,7 @@ from seedbed_server.jobs.values import Constraints
 WARM_UP = 3
 MOST_ANSWERS = 30
 ENOUGH_SECONDS = 0.3
-MOMENT = 0.04
+MOMENT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
