@@ -48,9 +48,13 @@ class Spending:
         """Seconds that finishing will take: scoring the test split, writing the bundle."""
         wall_clock = self.budget.wall_clock_seconds or 0.0
         scoring = self._scoring_seconds(max(self.item_seconds, self.trial_item_seconds))
-        ensembling = min(self.ensembling_seconds, ENSEMBLING_SHARE * wall_clock)
+        ensembling = min(self.ensembling_seconds, self.most_for_an_ensemble())
         finishing = FINISHING_SECONDS + FINISHING_SHARE * wall_clock
         return finishing + scoring + ensembling + self.refit_seconds
+
+    def most_for_an_ensemble(self) -> float:
+        """Seconds that may be set aside for what an ensemble takes beyond the best model."""
+        return ENSEMBLING_SHARE * (self.budget.wall_clock_seconds or 0.0)
 
     def set_refit_aside(self, trial_seconds: float, repeats: int = 1) -> None:
         """Sets time aside for training a model once more that took so long, 0 for none, and up to

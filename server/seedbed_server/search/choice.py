@@ -21,7 +21,7 @@ from seedbed_server.search.candidates import SELECTING_SECONDS
 from seedbed_server.search.chosen import Chosen, Finishing, Part, about, write_bundle
 from seedbed_server.search.constraints import not_met
 from seedbed_server.search.costs import Cost
-from seedbed_server.search.ensembling import select
+from seedbed_server.search.ensembling import finer_metric, select
 from seedbed_server.search.faults import fault_of
 from seedbed_server.search.loop import Search
 from seedbed_server.search.refit import is_too_long_after_a_stop, refit, repeats_of
@@ -111,6 +111,7 @@ def _ensemble(search: Search) -> Chosen | None:
         [candidate.outputs for candidate in candidates],
         seed=search.job.seed,
         seconds=selecting,
+        finer=finer_metric(search.block.target),
     )
     if found is None:
         return None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seedbed_sdk.blocks.base import Array
+from seedbed_sdk.blocks.base import Array, TargetBlock
 from seedbed_sdk.ensemble import weighted_mean
-from seedbed_sdk.metrics import Metric
+from seedbed_sdk.metrics import METRICS, Metric
 from seedbed_server.search.choosing import MAX_ITEMS, beats_by_more_than_chance
 from seedbed_server.search.scoring import RESAMPLES
 
@@ -32,8 +32,19 @@ class Ensemble:
     outputs: Array
 
 
+def finer_metric(target: TargetBlock) -> Metric | None:
+    """What tells models apart where the job's metric counts few items: the log loss of classes."""
+    return METRICS["log_loss"] if target.prediction_kind == "classification" else None
+
+
 def select(
-    metric: Metric, target: Array, outputs: Sequence[Array], *, seed: int, seconds: float
+    metric: Metric,
+    target: Array,
+    outputs: Sequence[Array],
+    *,
+    seed: int,
+    seconds: float,
+    finer: Metric | None = None,
 ) -> Ensemble | None:
     """Greedy ensemble selection with replacement (Caruana et al. 2004, "Ensemble Selection from
     Libraries of Models") on the models' validation outputs, the first being the best model's, from
@@ -41,8 +52,8 @@ def select(
 
     It is done on resamples of each four fifths of the items, and the weights are the mean. Whether
     the ensemble is better is seen on the fifths that were left out: None unless it beats the best
-    model there by more than chance. None also for fewer than 50 items, and where `seconds` do not
-    suffice.
+    model there by more than chance, or is no worse by the metric and beats it by the `finer` one.
+    None also for fewer than 50 items, and where `seconds` do not suffice.
     """
     count = len(target)
     if count < MIN_ITEMS:
@@ -65,9 +76,21 @@ def select(
     weights /= weights.sum()
     if np.count_nonzero(weights) < 2:
         return None
-    if not beats_by_more_than_chance(metric, target, left_out, outputs[0], seed=seed):
+    if not _is_better(metric, finer, target, left_out, outputs[0], seed=seed):
         return None
     return Ensemble(tuple(weights.tolist()), left_out)
+
+
+def _is_better(
+    metric: Metric, finer: Metric | None, target: Array, outputs: Array, than: Array, *, seed: int
+) -> bool:
+    if beats_by_more_than_chance(metric, target, outputs, than, seed=seed):
+        return True
+    if finer is None or metric.better(
+        metric.compute(target, than), metric.compute(target, outputs)
+    ):
+        return False
+    return beats_by_more_than_chance(finer, target, outputs, than, seed=seed)
 
 
 def _greedy(metric: Metric, target: Array, outputs: Sequence[Array]) -> Array:
@@ -96,5 +119,5 @@ def _affordable(metric: Metric, target: Array, outputs: Array, seconds: float) -
     began = time.perf_counter()
     metric.compute(target[rows], outputs[rows])
     one = time.perf_counter() - began
-    judging = 2 * RESAMPLES if len(target) <= MAX_ITEMS else 2
+    judging = 4 * RESAMPLES if len(target) <= MAX_ITEMS else 4
     return int(min(1e6, max(0.0, (seconds / one - judging) / (FOLDS * BAGS * ROUNDS))))

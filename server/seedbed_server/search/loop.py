@@ -32,7 +32,7 @@ from seedbed_server.search.candidates import (
     seconds_together,
 )
 from seedbed_server.search.costs import Meter, seconds_for_an_item
-from seedbed_server.search.ensembling import select
+from seedbed_server.search.ensembling import finer_metric, select
 from seedbed_server.search.faults import fault_of
 from seedbed_server.search.first_trials import first_trials_of
 from seedbed_server.search.pacing import Pacing
@@ -149,7 +149,9 @@ class Search:
         reason = self.spending.reached(self.metric, best)
         if reason is StopReason.TIME_BUDGET and self.spending.ensembling_seconds:
             # Only now, since it takes a moment, and what is found changes with every trial.
-            self.spending.ensembling_seconds = self._seconds_of_the_ensemble()
+            seconds = self._seconds_of_the_ensemble()
+            affordable = seconds <= self.spending.most_for_an_ensemble()
+            self.spending.ensembling_seconds = seconds if affordable else 0.0
             reason = self.spending.reached(self.metric, best)
         return reason
 
@@ -179,6 +181,7 @@ class Search:
             [candidate.outputs for candidate in candidates],
             seed=self.job.seed,
             seconds=SELECTING_SECONDS,
+            finer=finer_metric(self.block.target),
         )
         if found is None:
             return 0.0
