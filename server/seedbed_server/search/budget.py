@@ -12,9 +12,9 @@ from seedbed_server.jobs.values import Budget, Progress, StopReason
 FINISHING_SECONDS = 0.6
 FINISHING_SHARE = 0.01
 SCORING_MARGIN = 1.2
-ENSEMBLING_SHARE = 0.05
+ENSEMBLING_SHARE = 0.1
 # Training once more takes longer than the trial did, having more items.
-REFIT_SLOWER = 1.4
+REFIT_SLOWER = 1.25
 REFIT_SHARE = 0.15
 
 
@@ -25,9 +25,9 @@ class Spending:
     `started` is a `time.monotonic()` at which the wall-clock budget began. `item_seconds` is how
     long the best model so far takes to predict an item, `trial_item_seconds` the same of the trial
     that runs, and `test_items` how many will be scored at the end: together they say how much time
-    to set aside. `ensembling_seconds` is what choosing an
-    ensemble and scoring it would take beyond that; at most a twentieth of the wall clock is set
-    aside for it. `refit_seconds` is set aside for training the model once more on all items.
+    to set aside. `ensembling_seconds` is what choosing an ensemble, training its members once more
+    and scoring it would take beyond that; at most a tenth of the wall clock is set aside for it.
+    `refit_seconds` is set aside for training the model once more on all items.
     """
 
     budget: Budget

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from seedbed_server.search.space import SearchSpace
 from seedbed_server.store.files import full_disk_is_an_error, write_text
 
 MOST = 12
+# More of one architecture say the same, once a search has come near to what it can do.
+MOST_ALIKE = 3
 MAX_BYTES = 512 * 2**20
 INDEX = "candidates.json"
 SELECTING_SECONDS = 0.5
@@ -66,8 +69,8 @@ class Missed:
 @dataclass
 class CandidatePool:
     """The best trial, and the next best for an ensemble: at most 12 and 512 MiB, of every
-    architecture the best before others. For targets whose outputs cannot be averaged it is the best
-    trial alone.
+    architecture the best before others, and at most three where there are several. For targets
+    whose outputs cannot be averaged it is the best trial alone.
 
     `folder` holds the trainers' files as `trial-{n}`, so that a new worker can go on. `passed_over`
     is a trial whose score was better than the kept baseline's by no more than chance; `closest` the
@@ -207,13 +210,16 @@ class CandidatePool:
         ):
             return [best]
         ranked = sorted(others, key=self._rank)
-        met = {best.trial.architecture}
+        met = Counter([best.trial.architecture])
         leading: list[Candidate] = []
+        following: list[Candidate] = []
         for candidate in ranked:
-            if candidate.trial.architecture not in met:
-                met.add(candidate.trial.architecture)
+            name = candidate.trial.architecture
+            if not met[name]:
                 leading.append(candidate)
-        following = [c for c in ranked if c not in leading]
+            elif met[name] < MOST_ALIKE or len(self.space.architectures) == 1:
+                following.append(candidate)
+            met[name] += 1
         chosen = [*leading, *following][: MOST - 1]
         return [best, *sorted(chosen, key=self._rank)]
 

@@ -99,7 +99,7 @@ def _ensemble(search: Search) -> Chosen | None:
     left = seconds - selecting
     within = [best]
     for candidate in others:
-        if is_too_long_after_a_stop(search, candidate.trial):
+        if is_too_long_after_a_stop(search, candidate):
             continue
         if (takes := search.seconds_in_an_ensemble(candidate)) <= left:
             within.append(candidate)

@@ -160,15 +160,21 @@ class Search:
         architecture = self.space.architectures[trial.architecture]
         return architecture.refits and len(self.data.train) <= architecture.refit_items
 
-    def refit_seconds(self, trial: Trial) -> float:
-        """What training a trial's settings once more may take, as far as is known; 0 where they
-        are not."""
-        return self.pacing.seconds_alone(trial) if self.refits(trial) else 0.0
+    def refit_seconds(self, candidate: Candidate) -> float:
+        """What training a trial's settings once more may take, as far as is known, for as many
+        epochs as were best; 0 where they are not trained again."""
+        trial = candidate.trial
+        if not self.refits(trial):
+            return 0.0
+        seconds = self.pacing.seconds_alone(trial)
+        if self.space.architectures[trial.architecture].refit_whole or not candidate.best_epoch:
+            return seconds
+        return seconds * min(1.0, candidate.best_epoch / max(trial.epochs, 1.0))
 
     def seconds_in_an_ensemble(self, candidate: Candidate) -> float:
         """What a candidate adds to the time that finishing takes: training it once more, opening it
         and predicting the test split."""
-        again = REFIT_SLOWER * self.refit_seconds(candidate.trial)
+        again = REFIT_SLOWER * self.refit_seconds(candidate)
         return again + seconds_together([candidate], self.spending.test_items)
 
     def _seconds_of_the_ensemble(self) -> float:
@@ -373,7 +379,7 @@ class Search:
             self.spending.item_seconds = best.item_seconds
             architecture = self.space.architectures[best.trial.architecture]
             repeats = architecture.refit_repeats if self.block.target.averages else 1
-            self.spending.set_refit_aside(self.refit_seconds(best.trial), repeats)
+            self.spending.set_refit_aside(self.refit_seconds(best), repeats)
 
     def _measure_predicting(self, architecture: str, trainer: Trainer, run: TrialRun) -> None:
         """Sees to it that the run knows how long an item takes from its encoded form on: it may

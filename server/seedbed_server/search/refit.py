@@ -51,10 +51,10 @@ def refit(search: Search, best: Candidate, *, repeats: int, in_time: bool = Fals
     epochs = round(trial.epochs) if architecture.refit_whole else best.best_epoch
     if not search.refits(trial) or not best.best_epoch:
         return None
-    seconds = search.refit_seconds(trial)
+    seconds = search.refit_seconds(best)
     if not in_time and not search.spending.has_time_to_refit(seconds):
         return None
-    if is_too_long_after_a_stop(search, trial):
+    if is_too_long_after_a_stop(search, best):
         return None
     parameters = dict(trial.parameters)
     if "epochs" in parameters:
@@ -69,9 +69,9 @@ def refit(search: Search, best: Candidate, *, repeats: int, in_time: bool = Fals
     return Refit(tuple(trainers), parameters)
 
 
-def is_too_long_after_a_stop(search: Search, trial: Trial) -> bool:
+def is_too_long_after_a_stop(search: Search, candidate: Candidate) -> bool:
     """Whether the user has asked to stop, and would have to wait for a trial's refit."""
-    return search.control.stop_requested() and search.refit_seconds(trial) > MOST_AFTER_A_STOP
+    return search.control.stop_requested() and search.refit_seconds(candidate) > MOST_AFTER_A_STOP
 
 
 def repeats_of(search: Search, best: Candidate) -> int:
