@@ -26,7 +26,7 @@ def script(
         budget,
         [(Proposal(n, name, {}), costs[name]) for n, name in enumerate(first)],
         {name: [costs[name]] for name in known},
-        leading,
+        {leading},
         frozenset({"line"}),
         asking=0.0,
         preparing=1.0,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import operator
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -175,7 +176,7 @@ class _Planning:
         found: list[Proposal] = []
         for _ in range(DRAWN_EACH):
             for name in self.plan.space.architectures:
-                proposal = self.study.ask(affordable=lambda other, name=name: other == name)
+                proposal = self.study.ask(affordable=partial(operator.eq, name))
                 found += [proposal] if proposal is not None else []
         return found
 
@@ -190,11 +191,13 @@ class _Planning:
         data = Data(self.prepared.train, self.prepared.valid, store=self.prepared.store)
         until = time.monotonic() + ALL_SECONDS
         turns.sort(key=lambda turn: turn[:2])
-        for place, (_, number, proposal) in enumerate(turns):
+        for place, (turn, number, proposal) in enumerate(turns):
             left = until - time.monotonic()
             if left <= 0:
                 break
-            self.costs[number] = self._measure(proposal, data, left, len(turns) - place)
+            # The defaults matter most, and share the time among themselves.
+            to_come = len(turns) - place if turn else len(seen) - place
+            self.costs[number] = self._measure(proposal, data, left, to_come)
 
     def _measure(self, proposal: Proposal, data: Data, left: float, to_come: int) -> TrialCost:
         seed = trial_seed(self.job.seed, proposal.number)
@@ -255,14 +258,16 @@ class _Planning:
             if not self._skipped(name) and (known := self._known(name))
         }
 
-    def _leading(self, usual: Collection[str]) -> str:
-        """The architecture that was ahead after a moment of training."""
-        metric, leading, best = self.plan.metric, "", math.nan
+    def _leading(self, usual: Collection[str]) -> frozenset[str]:
+        """The architectures that were ahead after a moment of training: the best, and what is equal
+        to it."""
+        better = self.plan.metric.better
+        best: dict[str, float] = {}
         for name in usual:
             for cost in self._known(name):
-                if metric.better(cost.score, best):
-                    leading, best = name, cost.score
-        return leading or next(iter(usual))
+                if name not in best or better(cost.score, best[name]):
+                    best[name] = cost.score
+        return frozenset(n for n in best if not any(better(o, best[n]) for o in best.values()))
 
     def _skipped(self, architecture: str) -> str:
         """Why an architecture would not be tried; empty where it would."""

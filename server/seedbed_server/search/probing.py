@@ -118,7 +118,8 @@ class _KeptArrays:
 
 class _ProbeRun(UnlimitedRun):
     """Implements `seedbed_sdk.trainer.Run` for a trial that is ended after `limit` seconds of
-    training, and in any case after `longest`."""
+    training, after twice as many where it has reported only once, and in any case after
+    `longest`."""
 
     def __init__(
         self, metric: Metric, target: Array, limit: float, longest: float, kept: _KeptArrays
@@ -145,7 +146,9 @@ class _ProbeRun(UnlimitedRun):
         return Verdict(best, stop=report.epoch < report.epochs and self.should_stop())
 
     def should_stop(self) -> bool:
-        over = bool(self.marks) and self.seconds() >= self.limit
+        # The first epoch alone would count as one of many what is done only once.
+        enough = self.limit if len(self.marks) > 1 else 2 * self.limit
+        over = bool(self.marks) and self.seconds() >= enough
         self.stopped = over or time.monotonic() - self._began >= self.longest
         return self.stopped
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seedbed_sdk.metrics import Metric
-from seedbed_server.jobs.values import Budget
+from seedbed_server.jobs.values import Budget, Origin
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.pacing import COSTLY_SHARE
 from seedbed_server.search.paused import MOST as MOST_PAUSED
@@ -27,7 +27,7 @@ DRAWS = 5
 class Script:
     """What a search would go by. `first` are the proposals that do not depend on how trials go,
     each with what it takes as far as that is known; `usual` is what some trials take of each
-    architecture that is drawn from after those, and `leading` the one of them that is likely ahead.
+    architecture that is drawn from after those, and `leading` those of them that are likely ahead.
 
     `asking` are the seconds between two trials, `preparing` those before the first one. No more
     than `most` trials are begun, and not less than `startup` go on at a rung before any pauses.
@@ -36,7 +36,7 @@ class Script:
     budget: Budget
     first: Sequence[tuple[Proposal, TrialCost | None]]
     usual: Mapping[str, Sequence[TrialCost]]
-    leading: str
+    leading: Collection[str]
     baselines: frozenset[str]
     asking: float
     preparing: float
@@ -99,6 +99,9 @@ class _Stage:
         self.shared: set[str] = set()
         self.queue = list(script.first)
         self.marks: list[tuple[float, float]] = []
+        # Those of the known trials that were drawn at random count too.
+        drawn = sum(proposal.origin is Origin.SAMPLER for proposal, _ in script.first)
+        self.learns_after = STARTUP_TRIALS - drawn
         self.sampled = 0
 
     def played(self) -> Rehearsal:
@@ -152,16 +155,17 @@ class _Stage:
         return True
 
     def _drawn(self) -> tuple[str, TrialCost] | None:
-        """A trial that is not known beforehand: of any architecture at first, then every other time
-        of the one that is ahead, since the sampler tends to it."""
+        """A trial that is not known beforehand: of any architecture at first, then of those ahead,
+        which the sampler comes to."""
         drawn = {name: self.random.choice(costs) for name, costs in self.script.usual.items()}
         affordable = [n for n, cost in drawn.items() if self._has_time_for(n, cost)]
         if not affordable:
             return None
         self.sampled += 1
-        name, leading = self.random.choice(affordable), self.script.leading
-        if self.sampled > STARTUP_TRIALS and leading in affordable:
-            name = self.random.choice([name, leading])
+        ahead = [name for name in affordable if name in self.script.leading]
+        name = self.random.choice(
+            ahead if ahead and self.sampled > self.learns_after else affordable
+        )
         return name, drawn[name]
 
     def _any(self) -> TrialCost:
@@ -171,7 +175,7 @@ class _Stage:
     def _has_time_for(self, name: str, cost: TrialCost | None) -> bool:
         """As `Pacing.has_time_for`, which knows of an architecture once one of its trials ended."""
         left = self.until - self.run.seconds
-        if cost is None or name not in self.run.of or name == self.script.leading:
+        if cost is None or name not in self.run.of or name in self.script.leading:
             return True
         return cost.seconds <= COSTLY_SHARE * left
 
