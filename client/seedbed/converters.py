@@ -265,6 +265,10 @@ def plan(message: jobs_pb2.JobPlan) -> JobPlan:
                 a.memory_bytes,
                 a.problem,
                 a.first_trials,
+                a.meets_constraints if a.HasField("meets_constraints") else None,
+                _seconds(a, "latency"),
+                a.size_bytes if a.HasField("size_bytes") else None,
+                a.constraints_reason,
             )
             for a in message.architectures
         ),
@@ -278,6 +282,8 @@ def plan(message: jobs_pb2.JobPlan) -> JobPlan:
             )
             for p in message.first_trials
         ),
+        paused_trials=message.paused_trials if message.HasField("paused_trials") else None,
+        samples=message.samples if message.HasField("samples") else None,
     )
 
 

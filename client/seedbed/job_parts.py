@@ -48,7 +48,12 @@ class EarlierJob:
 @dataclass(frozen=True, slots=True)
 class PlannedArchitecture:
     """An architecture with its default settings: seconds of an epoch and of a trial, None where
-    they could not be measured; `problem` says why, or why it would not be tried."""
+    they could not be measured; `problem` says why, or why it would not be tried.
+
+    `meets_constraints` says whether its models meet the job's constraints, None where that is not
+    known or there are none, as measured on the one nearest to it: `latency_seconds` of an answer
+    and `size_bytes` of its files. `constraints_reason` says why they are not met, or why that is
+    not known."""
 
     name: str
     baseline: bool
@@ -58,6 +63,10 @@ class PlannedArchitecture:
     memory_bytes: int
     problem: str
     first_trials: int
+    meets_constraints: bool | None = None
+    latency_seconds: float | None = None
+    size_bytes: int | None = None
+    constraints_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +83,10 @@ class PlannedTrial:
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """What a job would do. `seconds` and `trials` are None where nothing could be measured;
-    `first_trials` are those whose settings are known beforehand."""
+    """What a job would do. `seconds`, `trials` and `samples`, the training items that would pass
+    through models, are None where nothing could be measured;
+    `first_trials` are those whose settings are known beforehand, `paused_trials` how many of all
+    would not be trained to their end, since others are better."""
 
     target: str
     metric: str
@@ -86,3 +97,5 @@ class JobPlan:
     memory_bytes: int
     architectures: tuple[PlannedArchitecture, ...]
     first_trials: tuple[PlannedTrial, ...]
+    paused_trials: int | None = None
+    samples: int | None = None

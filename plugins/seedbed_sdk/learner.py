@@ -386,6 +386,8 @@ class Learner:
             samples=self.samples,
             train_loss=loss,
             predict_seconds=seconds * self.config.final_predict_cost,
+            validation_seconds=seconds,
+            every=self.config.validate_every,
         )
         verdict = run.report(report)
         self.epochs_since_best = 0 if verdict.best else self.epochs_since_best + 1

@@ -89,7 +89,10 @@ class EpochReport:
 
     `valid_outputs` are the activated outputs on the validation split [N, ...].
     `samples` counts the training items passed since the trial began. `predict_seconds` is how long
-    the validation outputs took, so that the time for final scoring can be set aside.
+    the validation outputs took, or would with the model as it will be once trained, so that the
+    time for final scoring can be set aside; `validation_seconds` is what they took where that is
+    less. `every` says how many epochs there are from one report to the next; the first and the last
+    may come sooner.
     """
 
     epoch: int
@@ -98,6 +101,8 @@ class EpochReport:
     samples: int
     train_loss: float | None = None
     predict_seconds: float = 0.0
+    validation_seconds: float | None = None
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,12 @@ class BoostingTrainer:
             seconds = time.monotonic() - began
             verdict = run.report(
                 EpochReport(
-                    done, rounds, self._join(activated), done * len(train), predict_seconds=seconds
+                    done,
+                    rounds,
+                    self._join(activated),
+                    done * len(train),
+                    predict_seconds=seconds,
+                    every=every,
                 )
             )
             loss = sum(map(_loss, self.parts, activated, true))

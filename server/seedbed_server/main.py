@@ -46,6 +46,11 @@ log = structlog.get_logger()
     help="Let URIs name hosts that are not on the public internet.",
 )
 @click.option("--fetch-timeout", type=float, help="Seconds that fetching remote data may take.")
+@click.option(
+    "--silence-timeout",
+    type=float,
+    help="Seconds after which a silent trial is ended where a job has no budget of time.",
+)
 @click.option("--workers", type=int, help="Jobs that run at once without an accelerator.")
 @click.option("--devices", help="`auto`, `cpu`, or accelerators such as `cuda:0,cuda:1`.")
 @click.option("--idle-exit", type=float, help="Exit after so many seconds without work.")

@@ -174,6 +174,7 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
             files,
             driver=settings.driver,
             policy=policy,
+            silence_timeout=settings.silence_timeout,
             notify=watching.notify,
         ),
         watching=watching,

@@ -89,6 +89,13 @@ class Settings(BaseSettings):
     predict_timeout: float = Field(
         120.0, gt=0, description="Seconds that a prediction may take, loading the model included."
     )
+    silence_timeout: float = Field(
+        900.0,
+        gt=0,
+        description="Seconds without a sign of life after which a trial of a job without a budget "
+        "of time is ended; three times as long as the longest trial of the job took, if that is "
+        "more. Models that take longer over a single step need more.",
+    )
     driver: str = Field(
         "seedbed_server.search.driver:run_job",
         pattern=MODULE_FUNCTION,

@@ -257,6 +257,41 @@ def test_a_plan_counts_what_fits_into_the_time(house: House, xor: seedbed.Datase
     assert plan.trials is None and plan.seconds is None
 
 
+def test_a_plan_knows_that_trials_pause(house: House, xor: seedbed.Dataset) -> None:
+    space: Any = {"architecture": "tabm", "epochs": 12, "members": 4, "width": 32, "depth": 1}
+    wanted: Any = {"search_space": space, "budget": "24trials", "seed": 4, "metric": "log_loss"}
+    plan = house.client.plan("tabular", xor, **wanted)
+    assert plan.samples is not None and plan.paused_trials is not None
+    job = house.client.train("tabular", xor, **wanted)
+    # All of them to their end would be 24 times what one takes.
+    assert job.info.consumption.samples < 0.8 * 24 * 12 * 364
+    assert plan.samples == pytest.approx(job.info.consumption.samples, rel=0.3)
+    paused = sum(trial.state is seedbed.TrialState.PRUNED for trial in job.trials())
+    assert abs(plan.paused_trials - paused) <= 6
+
+
+def test_a_plan_says_which_architectures_miss_the_constraints(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = house.register(SAMPLE)
+    wanted: Any = {"budget": "4trials", "max_size": 40_000, "max_latency": 1.0}
+    plan = house.client.plan("tabular", sample, **wanted)
+    found = {architecture.name: architecture for architecture in plan.architectures}
+    linear, network = found["linear"], found["tabm"]
+    assert (linear.meets_constraints, linear.constraints_reason) == (True, "")
+    assert linear.size_bytes is not None and linear.size_bytes < 40_000
+    assert linear.latency_seconds is not None and linear.latency_seconds < 1.0
+    assert network.meets_constraints is False
+    assert network.constraints_reason.startswith("misses the constraints: its model takes ")
+    arguments = ["--server", house.server.address, "plan", "--task", "tabular"]
+    assert run([*arguments, "--data", sample.id, "--budget", "4trials", "--max-size", "40kB"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "meets the constraints: " in out
+    assert "misses the" in out
+    plan = house.client.plan("tabular", sample, budget="4trials")
+    assert {(a.meets_constraints, a.constraints_reason) for a in plan.architectures} == {(None, "")}
+
+
 def test_a_plan_is_refused_as_a_job_is(house: House, xor: seedbed.Dataset) -> None:
     plan = house.client.plan
     with refused(house, seedbed.InvalidArgument, ["no task 'tabula'"], "job.task"):

@@ -14,6 +14,8 @@ from tests.e2e.conftest import SAMPLE, serve
 from tests.e2e.faulty_models import FAULTS
 
 PLUGIN = "tests.e2e.faulty_models"
+# Seconds; more than any model here is silent that does not hang.
+SILENCE = 15.0
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seedbed.Client]
         patch.setenv("PYTHONPATH", str(packages), prepend=":")
         patch.setenv("PYTHONPATH", str(root), prepend=":")
         data_dir = tmp_path_factory.mktemp("faulty") / "data"
-        with serve(data_dir) as server, seedbed.connect(server.address) as client:
+        options = ["--silence-timeout", f"{SILENCE}"]
+        with serve(data_dir, *options) as server, seedbed.connect(server.address) as client:
             assert client.plugin_problems() == []
             yield client
 
@@ -136,6 +139,22 @@ def test_a_trial_that_hangs_is_ended_when_the_search_is_stopped(client: seedbed.
     assert job.info.stop_reason == "USER"
     (hung,) = (trial for trial in job.trials() if trial.architecture == "hangs")
     assert "s after it was asked to; its process was ended" in hung.reason
+    assert job.model().info.architecture == "linear"
+
+
+def test_a_trial_that_hangs_is_ended_where_no_time_is_set(client: seedbed.Client) -> None:
+    job = client.train(
+        "tabular",
+        SAMPLE,
+        budget="4trials",
+        search_space={"architecture": ["linear", "hangs"]},
+        seed=1,
+    )
+    assert job.state is seedbed.JobState.SUCCEEDED
+    assert job.info.stop_reason == "TRIAL_BUDGET"
+    (hung,) = (trial for trial in job.trials() if trial.architecture == "hangs")
+    assert hung.reason.startswith("hung: nothing was heard of it for ")
+    assert hung.reason.endswith(" s; its process was ended")
     assert job.model().info.architecture == "linear"
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,18 +24,21 @@ pytestmark = pytest.mark.usefixtures("undisturbed")
 COLUMNS, ROWS = 20, 900
 
 
-@pytest.fixture(scope="module")
-def both(house: House) -> seedbed.Dataset:
-    """A sum of many columns, which a linear model finds and trees do not, and of a jump at both
-    ends of another, which trees find and a linear model does not."""
+def write_both(path: Path, jump: float) -> Path:
+    """A table of a sum of many columns, which a linear model finds and trees do not, and of a jump
+    at both ends of another, which trees find and a linear model does not."""
     generator = np.random.default_rng(0)
     values = generator.normal(size=(ROWS, COLUMNS + 1))
-    target = values[:, :-1].sum(axis=1) + np.where(np.abs(values[:, -1]) > 0.67, 1.8, -1.8)
+    target = values[:, :-1].sum(axis=1) + np.where(np.abs(values[:, -1]) > 0.67, jump, -jump)
     names = [f"c{index}" for index in range(COLUMNS + 1)]
     lines = [",".join(f"{value:.5f}" for value in row) for row in np.c_[values, target]]
-    path = house.root / "both.csv"
     path.write_text("\n".join([",".join([*names, "y"]), *lines]) + "\n")
-    return house.register(f"file://{path}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def both(house: House) -> seedbed.Dataset:
+    return house.register(f"file://{write_both(house.root / 'both.csv', jump=1.8)}")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,28 @@ def test_models_that_know_different_things_answer_together(ensembled: seedbed.Jo
     assert info.validation_score.value < best.validation_score
     assert info.test_score is not None
     assert info.test_score.value < best.validation_score
+
+
+def test_an_extended_job_publishes_them_together_though_the_best_trial_is_the_same(
+    house: House,
+) -> None:
+    # With the smaller jump the linear model is the better one.
+    data = house.register(f"file://{write_both(house.root / 'linear.csv', jump=1.4)}")
+    space = {"architecture": ["linear", "lightgbm"]}
+    wanted: Any = {"target": "y", "seed": 1, "search_space": space}
+    job = house.client.train("tabular", data, budget="2trials", **wanted)
+    before, leader = job.model(), job.trials()[0].number
+    assert before.info.architecture == "linear"
+    job.extend("1trials")
+    assert job.trials()[0].number == leader == before.info.trial
+    after = job.model()
+    assert after.info.architecture == "ensemble"
+    assert before.info.validation_score is not None and after.info.validation_score is not None
+    assert after.info.validation_score.value < before.info.validation_score.value
+    assert job.validation_score == after.info.validation_score
+    assert job.test_score == after.info.test_score
+    replay = job.replay().info.replay
+    assert replay is not None and replay.identical
 
 
 def test_its_bundle_predicts_what_the_service_does(
@@ -118,6 +144,20 @@ def test_models_of_ratings_are_trained_once_more_and_answer_together(house: Hous
     again = job.replay().info.replay
     assert again is not None
     assert again.identical
+
+
+def test_an_ensemble_stays_unless_more_trials_bring_something_better(
+    ensembled: seedbed.Job,
+) -> None:
+    before = ensembled.model()
+    ensembled.extend("1trials")
+    after = ensembled.model()
+    assert before.info.validation_score is not None and after.info.validation_score is not None
+    if after.id == before.id:
+        assert ensembled.validation_score == before.info.validation_score
+        assert ensembled.test_score == before.info.test_score
+    else:
+        assert after.info.validation_score.value < before.info.validation_score.value
 
 
 def test_a_network_is_trained_with_several_seeds_that_answer_together(

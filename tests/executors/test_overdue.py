@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedbed_server.executors.overdue import why_overdue
+from seedbed_server.executors.overdue import silence_limit, why_overdue
 from seedbed_server.jobs.values import Budget, Consumption, Job, JobState, Score
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -60,6 +60,20 @@ def test_a_search_that_was_stopped_ends_within_seconds() -> None:
         "it had not stopped 4 s after it was asked to"
     )
     assert why(SEARCHING, 20.0, 20.0, stopped_for=9.0)
+
+
+def test_without_a_budget_of_time_a_trial_may_be_silent_as_long_as_the_others_took() -> None:
+    assert silence_limit(900.0, longest_trial=0.0) == 900.0
+    assert silence_limit(900.0, longest_trial=100.0) == 900.0
+    assert silence_limit(900.0, longest_trial=1000.0) == 3000.0
+    for endless in (WITH_MODEL, SEARCHING):
+        job = replace(endless, budget=Budget(samples=5), update_time=START)
+        assert why_overdue(job, START + timedelta(seconds=899), None, 900.0) == ""
+        assert why_overdue(job, START + timedelta(seconds=901), None, 900.0) == (
+            "nothing was heard of it for 901 s"
+        )
+    # With such a budget its own share counts.
+    assert why_overdue(WITH_MODEL, START + timedelta(seconds=61), None, 900.0)
 
 
 @pytest.mark.parametrize("state", [JobState.PREPARING, JobState.FINISHING, JobState.QUEUED])

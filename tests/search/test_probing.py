@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from seedbed_sdk.blocks.base import Array, Arrays
 from seedbed_sdk.datablock import DataBlock
+from seedbed_sdk.learner import Batch, Learner, LearnerConfig
 from seedbed_sdk.metrics import Metric
 from seedbed_sdk.registry import load
 from seedbed_sdk.space import IntRange
@@ -30,14 +33,24 @@ from seedbed_sdk.trainer import (
 from seedbed_server.search.probing import NOT_IN_TIME, TrialCost, probe, probe_on_parts
 
 ITEMS, VALID = 1000, 100
-ACCURACY = Metric("accuracy", ("category",), True, lambda target, outputs: 0.5)
+ACCURACY = Metric("accuracy", True, ("category",), lambda target, outputs: 0.5)
 
 
 class Slow:
-    """Takes a certain time for features of each item, kept under a key, and for each epoch."""
+    """Takes a certain time for features of each item, kept under a key, for each epoch, and for
+    each validation pass, which comes after the first epoch, every so many, and at the end."""
 
-    def __init__(self, epochs: int, *, item: float = 0.0, epoch: float = 0.0) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        *,
+        item: float = 0.0,
+        epoch: float = 0.0,
+        every: int = 1,
+        validating: float = 0.0,
+    ) -> None:
         self.epochs, self.item, self.epoch = epochs, item, epoch
+        self.every, self.validating = every, validating
 
     def fit(self, data: Data, run: Run) -> None:
         def compute() -> Arrays:
@@ -51,8 +64,20 @@ class Slow:
         outputs = np.zeros((len(data.valid), 2))
         for epoch in range(1, self.epochs + 1):
             spend(self.epoch * len(data.train) / ITEMS)
-            verdict = run.report(EpochReport(epoch, self.epochs, outputs, epoch * len(data.train)))
-            if verdict.stop:
+            due = epoch in (1, self.epochs) or epoch % self.every == 0
+            if not due and not run.should_stop():
+                continue
+            spend(self.validating)
+            report = EpochReport(
+                epoch,
+                self.epochs,
+                outputs,
+                epoch * len(data.train),
+                predict_seconds=3 * self.validating,
+                validation_seconds=self.validating,
+                every=self.every,
+            )
+            if run.report(report).stop:
                 return
 
     def predict(self, inputs: Arrays) -> Array:
@@ -75,6 +100,53 @@ def spend(seconds: float) -> None:
 def assert_about(measured: float, true: float) -> None:
     """It takes no less, and where the machine is busy it may take a good deal more."""
     assert 0.5 * true <= measured <= 10 * true
+
+
+class Line(nn.Module):
+    """Two outputs of the two numbers of `split`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(2, 2)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return self.line(batch["x"].float())  # type: ignore[no-any-return]
+
+
+class Steps(Learner):
+    """A network whose steps and validation passes take a certain time."""
+
+    def step_at(self, rate: float, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        spend(0.01)
+        return super().step_at(rate, batch, target)
+
+    def predict(self, inputs: Arrays) -> Array:
+        spend(0.02)
+        return super().predict(inputs)
+
+
+class Clock:
+    """Goes on only where somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """In the place of the real one."""
+    clock = Clock()
+
+    def work(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(f"{__name__}.spend", work)
+    monkeypatch.setattr("seedbed_server.search.probing.time", clock)
+    monkeypatch.setattr("seedbed_sdk.learner.time", clock)
+    return clock
 
 
 def split(count: int) -> SplitArrays:
@@ -114,6 +186,35 @@ def test_a_long_trial_is_told_from_its_first_epochs(block: DataBlock) -> None:
     assert cost.samples == 100 * ITEMS
     assert_about(cost.epoch_seconds, 0.05)
     assert_about(cost.seconds, 5.0)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("epoch", [0.002, 0.02, 0.05, 0.4])
+@pytest.mark.parametrize("validating", [0.0, 0.01, 0.1])
+@pytest.mark.parametrize("every", [1, 4, 30])
+def test_validation_passes_count_as_often_as_they_come(
+    block: DataBlock, epoch: float, validating: float, every: int
+) -> None:
+    cost = measured(block, lambda _: Slow(90, epoch=epoch, every=every, validating=validating))
+    passes = {1, *range(every, 91, every), 90}
+    assert cost.seconds == pytest.approx(90 * epoch + len(passes) * validating)
+    assert cost.epoch_seconds == pytest.approx(cost.seconds / 90)
+    assert cost.reports() == [number / 90 for number in sorted(passes)]
+    assert (cost.epochs, cost.samples, cost.begin_seconds) == (90, 90 * ITEMS, pytest.approx(0.0))
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_epoch_that_was_cut_short_counts_as_far_as_it_went(block: DataBlock) -> None:
+    config = LearnerConfig(epochs=40, learning_rate=1e-3, batch_size=100, validate_every=10)
+
+    def build(blueprint: Blueprint) -> Trainer:
+        return Steps(Line(), blueprint.block, config)
+
+    cost = measured(block, build)
+    # Ten steps an epoch, and five validation passes.
+    assert cost.seconds == pytest.approx(40 * 10 * 0.01 + 5 * 0.02, rel=0.01)
+    assert cost.samples == pytest.approx(40 * ITEMS)
+    assert cost.continues
 
 
 def test_what_is_computed_once_is_told_apart(block: DataBlock) -> None:

@@ -35,6 +35,8 @@ def plan(session: Session, wanted: dict[str, Any]) -> None:
         say_json(asdict(found))
         return
     trials = "not known" if found.trials is None else f"about {found.trials}"
+    if found.paused_trials:
+        trials += f", {found.paused_trials} of them not to the end, since others are better"
     seconds = "not known" if found.seconds is None else f"about {_seconds(found.seconds)}"
     pairs(
         [
@@ -91,8 +93,16 @@ def _row(found: seedbed.PlannedArchitecture) -> list[object]:
         _seconds(found.trial_seconds),
         size(found.memory_bytes) if found.memory_bytes else "",
         found.first_trials,
-        Text(found.problem, style="dim"),
+        Text(". ".join(filter(None, (found.problem, _limits(found)))), style="dim"),
     ]
+
+
+def _limits(found: seedbed.PlannedArchitecture) -> str:
+    """How it stands to the constraints."""
+    if not found.meets_constraints:
+        return found.constraints_reason
+    latency = "" if found.latency_seconds is None else f"{found.latency_seconds * 1e3:.3g} ms, "
+    return f"meets the constraints: {latency}{size(found.size_bytes or 0)}"
 
 
 def _parts(found: seedbed.JobPlan) -> str:

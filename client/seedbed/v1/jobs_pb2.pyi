@@ -547,10 +547,18 @@ class JobPlan(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     ARCHITECTURES_FIELD_NUMBER: _builtins.int
     FIRST_TRIALS_FIELD_NUMBER: _builtins.int
+    PAUSED_TRIALS_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
     trials: _builtins.int
     """Trials within the budget; unset where nothing could be measured."""
     memory_bytes: _builtins.int
     """The most memory that the job's process would hold at a time."""
+    paused_trials: _builtins.int
+    """Of the trials, those that would pause before their end and not go on, were
+    it chance which of them are better; unset as `trials` is.
+    """
+    samples: _builtins.int
+    """Training items that would pass through models; unset as `trials` is."""
     @_builtins.property
     def job(self) -> Global___Job:
         """The job with what was left open settled."""
@@ -590,13 +598,24 @@ class JobPlan(_message.Message):
         memory_bytes: _builtins.int = ...,
         architectures: _abc.Iterable[Global___PlannedArchitecture] | None = ...,
         first_trials: _abc.Iterable[Global___PlannedTrial] | None = ...,
+        paused_trials: _builtins.int | None = ...,
+        samples: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_trials", b"_trials", "finishing", b"finishing", "job", b"job", "preparing", b"preparing", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_paused_trials", b"_paused_trials", "_samples", b"_samples", "_trials", b"_trials", "finishing", b"finishing", "job", b"job", "paused_trials", b"paused_trials", "preparing", b"preparing", "samples", b"samples", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trials", b"_trials", "architectures", b"architectures", "finishing", b"finishing", "first_trials", b"first_trials", "job", b"job", "memory_bytes", b"memory_bytes", "preparing", b"preparing", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_paused_trials", b"_paused_trials", "_samples", b"_samples", "_trials", b"_trials", "architectures", b"architectures", "finishing", b"finishing", "first_trials", b"first_trials", "job", b"job", "memory_bytes", b"memory_bytes", "paused_trials", b"paused_trials", "preparing", b"preparing", "samples", b"samples", "trials", b"trials", "wall_clock", b"wall_clock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__paused_trials: _TypeAlias = _typing.Literal["paused_trials"]  # noqa: Y015
+    _WhichOneofArgType__paused_trials: _TypeAlias = _typing.Literal["_paused_trials", b"_paused_trials"]  # noqa: Y015
+    _WhichOneofReturnType__samples: _TypeAlias = _typing.Literal["samples"]  # noqa: Y015
+    _WhichOneofArgType__samples: _TypeAlias = _typing.Literal["_samples", b"_samples"]  # noqa: Y015
     _WhichOneofReturnType__trials: _TypeAlias = _typing.Literal["trials"]  # noqa: Y015
     _WhichOneofArgType__trials: _TypeAlias = _typing.Literal["_trials", b"_trials"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__paused_trials) -> _WhichOneofReturnType__paused_trials | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__samples) -> _WhichOneofReturnType__samples | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__trials) -> _WhichOneofReturnType__trials | None: ...
 
 Global___JobPlan: _TypeAlias = JobPlan  # noqa: Y015
@@ -615,6 +634,10 @@ class PlannedArchitecture(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     FIRST_TRIALS_FIELD_NUMBER: _builtins.int
+    MEETS_CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     baseline: _builtins.bool
     epochs: _builtins.float
@@ -627,6 +650,14 @@ class PlannedArchitecture(_message.Message):
     """Why it would not be tried, or could not be measured; else empty."""
     first_trials: _builtins.int
     """Of the first trials within the budget, how many are of it."""
+    meets_constraints: _builtins.bool
+    """Whether its models meet the job's constraints, as measured on those that
+    were trained for a moment; unset where that is not known, or where there
+    are none.
+    """
+    size_bytes: _builtins.int
+    constraints_reason: _builtins.str
+    """Why they are not met, or why that is not known; else empty."""
     @_builtins.property
     def epoch(self) -> _duration_pb2.Duration:
         """Training items once and a validation pass; unset where it could not be
@@ -635,7 +666,13 @@ class PlannedArchitecture(_message.Message):
 
     @_builtins.property
     def trial(self) -> _duration_pb2.Duration:
-        """A trial of the default settings; one that stops early takes less."""
+        """A trial of the default settings; one that stops early or pauses takes less."""
+
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """What the one of them that is nearest to meeting them takes where it is
+        used; unset where it was not measured.
+        """
 
     def __init__(
         self,
@@ -648,12 +685,23 @@ class PlannedArchitecture(_message.Message):
         memory_bytes: _builtins.int = ...,
         problem: _builtins.str = ...,
         first_trials: _builtins.int = ...,
+        meets_constraints: _builtins.bool | None = ...,
+        latency: _duration_pb2.Duration | None = ...,
+        size_bytes: _builtins.int | None = ...,
+        constraints_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "trial", b"trial"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_meets_constraints", b"_meets_constraints", "_size_bytes", b"_size_bytes", "epoch", b"epoch", "latency", b"latency", "meets_constraints", b"meets_constraints", "size_bytes", b"size_bytes", "trial", b"trial"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "epoch", b"epoch", "epochs", b"epochs", "first_trials", b"first_trials", "memory_bytes", b"memory_bytes", "name", b"name", "problem", b"problem", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meets_constraints", b"_meets_constraints", "_size_bytes", b"_size_bytes", "baseline", b"baseline", "constraints_reason", b"constraints_reason", "epoch", b"epoch", "epochs", b"epochs", "first_trials", b"first_trials", "latency", b"latency", "meets_constraints", b"meets_constraints", "memory_bytes", b"memory_bytes", "name", b"name", "problem", b"problem", "size_bytes", b"size_bytes", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__meets_constraints: _TypeAlias = _typing.Literal["meets_constraints"]  # noqa: Y015
+    _WhichOneofArgType__meets_constraints: _TypeAlias = _typing.Literal["_meets_constraints", b"_meets_constraints"]  # noqa: Y015
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__meets_constraints) -> _WhichOneofReturnType__meets_constraints | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
 
 Global___PlannedArchitecture: _TypeAlias = PlannedArchitecture  # noqa: Y015
 
@@ -677,7 +725,7 @@ class PlannedTrial(_message.Message):
     def parameters(self) -> _struct_pb2.Struct: ...
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """Unset where it could not be measured."""
+        """To its end; unset where it could not be measured."""
 
     def __init__(
         self,

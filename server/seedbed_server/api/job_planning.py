@@ -53,6 +53,7 @@ def _fields(job: Job) -> dict[str, Any]:
         "options": dict(job.options),
         "metric": job.metric,
         "budget": asdict(job.budget),
+        "constraints": asdict(job.constraints),
         "seed": job.seed,
         "search_space": {key: domain_to_dict(domain) for key, domain in job.search_space.items()},
         "starting_points": [dict(point) for point in job.starting_points],
@@ -69,6 +70,8 @@ def _to_message(job: Job, plan: Mapping[str, Any]) -> jobs_pb2.JobPlan:
         finishing=convert.duration(plan["finishing"]),
         wall_clock=convert.duration(plan["wall_clock"]),
         trials=plan["trials"],
+        paused_trials=plan["paused"],
+        samples=plan["samples"],
         memory_bytes=plan["memory_bytes"],
         architectures=[
             jobs_pb2.PlannedArchitecture(
@@ -80,6 +83,10 @@ def _to_message(job: Job, plan: Mapping[str, Any]) -> jobs_pb2.JobPlan:
                 memory_bytes=architecture["memory_bytes"],
                 problem=architecture["problem"],
                 first_trials=architecture["first_trials"],
+                meets_constraints=architecture["meets_constraints"],
+                latency=convert.duration(architecture["latency"]),
+                size_bytes=architecture["size_bytes"],
+                constraints_reason=architecture["constraints_reason"],
             )
             for architecture in plan["architectures"]
         ],

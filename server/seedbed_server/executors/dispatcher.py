@@ -15,7 +15,7 @@ from seedbed_server.data.references import Policy
 from seedbed_server.executors.assignment import Assignment
 from seedbed_server.executors.local import Worker
 from seedbed_server.executors.memory import out_of_memory_kills
-from seedbed_server.executors.overdue import why_overdue
+from seedbed_server.executors.overdue import silence_limit, why_overdue
 from seedbed_server.executors.processes import describe_exit
 from seedbed_server.jobs.values import HUNG, INTERRUPTED, OUT_OF_MEMORY, Job
 from seedbed_server.store import Files, Store
@@ -63,7 +63,7 @@ class _Running:
 class Dispatcher:
     """Runs jobs. `notify(job_id)` is called on the event loop when a job's rows have changed.
 
-    `slots` are where they run, once that is known.
+    `slots` are where they run, once that is known. `silence_timeout` is as in the settings.
     """
 
     def __init__(
@@ -73,12 +73,14 @@ class Dispatcher:
         *,
         driver: str,
         policy: Policy,
+        silence_timeout: float,
         notify: Callable[[str], None],
     ) -> None:
         self._store = store
         self._files = files
         self._driver = driver
         self._policy = policy
+        self._silence_timeout = silence_timeout
         self._notify = notify
         self._wake = asyncio.Event()
         self._running: dict[str, _Running] = {}
@@ -230,7 +232,10 @@ class Dispatcher:
                 return
 
     def _why_overdue(self, job_id: str, stopped_for: float | None) -> str:
-        why = why_overdue(self._store.jobs.get(job_id), datetime.now(UTC), stopped_for)
+        job = self._store.jobs.get(job_id)
+        longest = self._store.trials.longest(job.replay_of or job_id)
+        limit = silence_limit(self._silence_timeout, longest)
+        why = why_overdue(job, datetime.now(UTC), stopped_for, limit)
         # What comes between trials, such as making an earlier model anew, takes what it takes.
         if not why or not self._store.trials.any_running(job_id):
             return ""

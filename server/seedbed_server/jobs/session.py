@@ -202,10 +202,16 @@ class JobSession:
             )
         self._notify()
 
-    def succeed_with_earlier_model(self, stop_reason: StopReason) -> None:
+    def succeed_with_earlier_model(self, stop_reason: StopReason, model: Model) -> None:
         """Ends an extended job that has found nothing better than its model."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
-            writer.set_state(JobState.SUCCEEDED, stop_reason=stop_reason, progress=_ALL_DONE)
+            writer.set_state(
+                JobState.SUCCEEDED,
+                stop_reason=stop_reason,
+                # Not that of the best trial, as it was while the search ran.
+                validation_score=model.validation_score,
+                progress=_ALL_DONE,
+            )
         self._notify()
 
     def succeed_with_replay(self, replay: Replay) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from seedbed_sdk import bundle
 from seedbed_sdk.blocks.base import Array
 from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.ensemble import can_be_joined
@@ -160,20 +159,9 @@ class CandidatePool:
             return True
         assert self.meter is not None and candidate.trainer is not None
         trial, folder = candidate.trial, self.folder / "measured"
-        shutil.rmtree(folder, ignore_errors=True)
-        with full_disk_is_an_error(self.folder):
-            folder.mkdir(parents=True)
-            bundle.write(
-                folder,
-                block=self.block,
-                trainer=candidate.trainer,
-                architecture=trial.architecture,
-                parameters=dict(trial.parameters),
-                seed=self.blueprint(trial).seed,
-                about={},
-            )
-        candidate.cost = self.meter.measure(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        candidate.cost = self.meter.measure_trainer(
+            folder, candidate.trainer, trial.architecture, self.blueprint(trial)
+        )
         share = candidate.cost.share(self.constraints)
         if share <= 1.0:
             return True

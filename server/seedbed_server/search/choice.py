@@ -24,6 +24,7 @@ from seedbed_server.search.costs import Cost
 from seedbed_server.search.ensembling import finer_metric, select
 from seedbed_server.search.faults import fault_of
 from seedbed_server.search.loop import Search
+from seedbed_server.search.published import Published
 from seedbed_server.search.refit import is_too_long_after_a_stop, refit, repeats_of
 from seedbed_server.store.files import full_disk_is_an_error
 
@@ -33,11 +34,17 @@ log = structlog.get_logger()
 SIZE_MARGIN = 512
 
 
-def choose(search: Search, means: Finishing) -> tuple[Chosen, Cost | None, Array]:
+def choose(
+    search: Search, means: Finishing, published: Published | None = None
+) -> tuple[Chosen, Cost | None, Array] | None:
     """What is to be published, what it costs where that had to be measured, and its activated
-    outputs on the test split. What fails there is passed over for the next best."""
+    outputs on the test split. What fails there is passed over for the next best. None where
+    `published` stays, which is compared on the validation split alone.
+
+    Raises SeedbedError where there is nothing to publish.
+    """
     failure = ""
-    for chosen, cost in _choices(search, means):
+    for chosen, cost in _choices(search, means, published):
         test = means.prepared.test
         try:
             outputs = chosen.trainer.predict(test.inputs)
@@ -50,6 +57,8 @@ def choose(search: Search, means: Finishing) -> tuple[Chosen, Cost | None, Array
             )
         else:
             return chosen, cost, outputs
+    if published is not None:
+        return None
     if failure:
         raise SeedbedError(
             f"no model can predict the test split; the last one: {failure}",
@@ -58,23 +67,30 @@ def choose(search: Search, means: Finishing) -> tuple[Chosen, Cost | None, Array
     raise not_met(search)
 
 
-def _choices(search: Search, means: Finishing) -> Iterator[tuple[Chosen, Cost | None]]:
-    """What may be published, the best first. After a worker has died nothing is risked: no
-    ensemble, and nothing is trained once more."""
+def _choices(
+    search: Search, means: Finishing, published: Published | None
+) -> Iterator[tuple[Chosen, Cost | None]]:
+    """What may be published, the best first, ending with the first that is not better than what
+    was published before. After a worker has died nothing is risked: no ensemble, and nothing is
+    trained once more."""
     constrained = search.job.constraints != Constraints()
     careful = search.session.job().deaths > 0
     for chosen in _possible(search, careful=careful):
         cost = _cost(search, means, chosen) if constrained else None
         if cost is not None and cost.share(search.job.constraints) > 1.0:
             continue
+        if published is not None and not published.may_give_way_to(chosen):
+            return
         again = None if careful else _refitted(search, chosen)
         if again is None and not chosen.of_one_trial and _would_refit(search, chosen):
             # The best alone, trained on all items, is likely to be better than what is not.
             continue
-        if again is not None:
+        if again is not None and (published is None or published.gives_way_to(again)):
             cost_again = _cost(search, means, again) if constrained else None
             if cost_again is None or cost_again.share(search.job.constraints) <= 1.0:
                 yield again, cost_again
+        if published is not None and not published.gives_way_to(chosen):
+            return
         yield chosen, cost
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from seedbed_sdk.datablock import DataBlock
 from seedbed_sdk.dataset import FileRef
 from seedbed_sdk.errors import SeedbedError
 from seedbed_sdk.registry import Registry
-from seedbed_sdk.trainer import Hardware, Trainer
+from seedbed_sdk.trainer import Blueprint, Hardware, Trainer
 from seedbed_server.jobs.values import Constraints
+from seedbed_server.store.files import full_disk_is_an_error
 
 WARM_UP = 3
 MOST_ANSWERS = 30
@@ -93,6 +95,28 @@ class Meter:
         answer does."""
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         return Cost(self._latency(folder), size)
+
+    def measure_trainer(
+        self, folder: Path, trainer: Trainer, architecture: str, blueprint: Blueprint
+    ) -> Cost:
+        """The cost of the bundle of a trainer alone, which is written into `folder` for that and
+        removed. Raises ResourceExhausted where the disk is full."""
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with full_disk_is_an_error(folder.parent):
+                folder.mkdir(parents=True)
+                bundle.write(
+                    folder,
+                    block=blueprint.block,
+                    trainer=trainer,
+                    architecture=architecture,
+                    parameters=blueprint.parameters,
+                    seed=blueprint.seed,
+                    about={},
+                )
+            return self.measure(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _latency(self, folder: Path) -> float | None:
         predictor = bundle.open_bundle(folder, self.registry, Hardware())

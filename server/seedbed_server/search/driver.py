@@ -31,7 +31,7 @@ from seedbed_server.search.costs import Meter, raw_example
 from seedbed_server.search.earlier import similar_jobs
 from seedbed_server.search.examining import examine_once
 from seedbed_server.search.faults import CUT_SHORT, unusable_device
-from seedbed_server.search.finishing import end_without_model, finish
+from seedbed_server.search.finishing import end_without_model, finish, keep
 from seedbed_server.search.loop import Search
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.replaying import replay_job, restore
@@ -120,9 +120,8 @@ def _with_earlier_jobs(
 
 
 def _search(search: Search, means: Finishing) -> None:
-    """Searches until the budget is used, and ends the job. Where a job was extended and nothing
-    better was found, its model stays, and the test split is not looked at again."""
-    session, findings, files = search.session, means.findings, means.files
+    """Searches until the budget is used, and ends the job."""
+    session = search.session
     earlier = session.trials()
     published = session.model()
     session.set_state(JobState.SEARCHING)
@@ -130,18 +129,13 @@ def _search(search: Search, means: Finishing) -> None:
         for trial in (t for t in earlier if t.number == published.trial):
             restore(search, trial, earlier)
     stop_reason = search.run(_to_try_again(earlier, search.spending))
-    best = search.best
-    if published is not None and (best is None or best.trial.number == published.trial):
-        files.put_by(search.job.id, search.pool.entries())
-        # Such as why the earlier search had kept a baseline.
-        said = [finding for finding in search.job.findings if finding not in findings]
-        session.set_findings([*findings, *said])
-        session.succeed_with_earlier_model(stop_reason)
-    elif best is None:
-        end_without_model(search, stop_reason)
-    else:
+    if search.best is not None:
         session.set_state(JobState.FINISHING)
-        finish(search, means, stop_reason)
+        finish(search, means, stop_reason, published)
+    elif published is not None:
+        keep(search, means, stop_reason, published)
+    else:
+        end_without_model(search, stop_reason)
 
 
 def _to_try_again(earlier: Sequence[Trial], spending: Spending) -> list[Trial]:

@@ -22,15 +22,26 @@ from seedbed_server.search.choice import choose
 from seedbed_server.search.chosen import Chosen, Finishing, about, write_bundle
 from seedbed_server.search.constraints import not_met
 from seedbed_server.search.loop import Search
+from seedbed_server.search.published import Published
 
 
-def finish(search: Search, means: Finishing, stop_reason: StopReason) -> None:
-    """Chooses, scores what was chosen on the test split, once, and publishes it.
+def finish(
+    search: Search, means: Finishing, stop_reason: StopReason, before: Model | None = None
+) -> None:
+    """Chooses, scores what was chosen on the test split, once, and publishes it. Where the model
+    that was published `before` is no worse, it stays, and the test split is not looked at.
 
     Raises SeedbedError where nothing meets the constraints, or nothing can predict the test split.
     """
     job, metric, block = search.job, means.plan.metric, means.plan.block
-    chosen, cost, predicted = choose(search, means)
+    valid = search.data.valid.target
+    published = None if before is None else Published(before, metric, valid)
+    choice = choose(search, means, published)
+    if choice is None:
+        assert before is not None
+        keep(search, means, stop_reason, before)
+        return
+    chosen, cost, predicted = choice
     if len(chosen.parts) > 1 and chosen.of_one_trial:
         search.session.log(
             "INFO",
@@ -86,6 +97,15 @@ def finish(search: Search, means: Finishing, stop_reason: StopReason) -> None:
     except BaseException:
         means.files.delete_model(name)
         raise
+
+
+def keep(search: Search, means: Finishing, stop_reason: StopReason, before: Model) -> None:
+    """Ends a job that was extended and has nothing better than the model it had published."""
+    means.files.put_by(search.job.id, search.pool.entries())
+    # Such as why the earlier search had kept a baseline.
+    said = [finding for finding in search.job.findings if finding not in means.findings]
+    search.session.set_findings([*means.findings, *said])
+    search.session.succeed_with_earlier_model(stop_reason, before)
 
 
 def end_without_model(search: Search, reason: StopReason) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seedbed_sdk.trainer import ContinuingTrainer
 from seedbed_server.jobs.values import Trial, TrialState
-from seedbed_server.search.rungs import Rungs, rungs_of
+from seedbed_server.search.rungs import Rungs, by_lead, promoted, rungs_of
 from seedbed_server.store.files import full_disk_is_an_error
 
 MOST = 16
@@ -48,17 +48,17 @@ class PausedTrials:
             partial.rename(checkpoint)
         self._trials[trial.number] = trial
         self._reached[trial.number] = rung
-        for number in self._by_lead()[MOST:]:
+        for number in by_lead(self.rungs, self._reached)[MOST:]:
             self.give_up(self._trials[number])
 
     def promoted(self) -> Trial | None:
-        """The trial furthest ahead of those that later ones have brought into the better half."""
-        good = [n for n in self._by_lead() if self.rungs.goes_on(n, self._reached[n])]
-        return self._trials[good[0]] if good else None
+        """As `rungs.promoted`."""
+        number = promoted(self.rungs, self._reached)
+        return None if number is None else self._trials[number]
 
     def furthest_ahead(self) -> Trial | None:
         """The trial to go on with where there is nothing better to do."""
-        order = self._by_lead()
+        order = by_lead(self.rungs, self._reached)
         return self._trials[order[0]] if order else None
 
     def checkpoint(self, trial: Trial) -> Path:
@@ -70,6 +70,3 @@ class PausedTrials:
         self._trials.pop(trial.number, None)
         self._reached.pop(trial.number, None)
         shutil.rmtree(self.checkpoint(trial), ignore_errors=True)
-
-    def _by_lead(self) -> list[int]:
-        return sorted(self._trials, key=lambda n: (-self.rungs.lead(n, self._reached[n]), n))

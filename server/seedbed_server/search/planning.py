@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import math
+import operator
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import mean
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from seedbed_sdk.datablock import PreparedData
 from seedbed_sdk.registry import load
 from seedbed_sdk.space import domain_from_dict
-from seedbed_sdk.trainer import Data, Hardware
+from seedbed_sdk.trainer import Blueprint, Data, Hardware, Trainer
 from seedbed_server.data import reading, references
 from seedbed_server.executors.processes import limit_threads
-from seedbed_server.jobs.values import Budget, Job, Winner
+from seedbed_server.jobs.values import Budget, Constraints, Job, Winner
 from seedbed_server.search.budget import Spending
 from seedbed_server.search.check import Plan, make_plan
+from seedbed_server.search.costs import Cost, Meter, raw_example
 from seedbed_server.search.earlier import similar_jobs
 from seedbed_server.search.examining import examine_once
 from seedbed_server.search.first_trials import first_trials_of
+from seedbed_server.search.limits import is_settled, standing
 from seedbed_server.search.loop import trial_seed
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.probing import FEW_ITEMS, NOT_IN_TIME, TrialCost, probe, probe_on_parts
+from seedbed_server.search.rehearsal import Rehearsal, Script, rehearse, scaled
 from seedbed_server.search.similarity import describe
 from seedbed_server.search.study import STARTUP_TRIALS, Proposal, Study
 from seedbed_server.store import Dataset, PreparedStore
@@ -34,7 +39,10 @@ from seedbed_server.store import Dataset, PreparedStore
 ALL_SECONDS = 20.0
 # More than a message can hold is no plan.
 LONGEST_SECONDS = 3e9
+MOST_SAMPLES = 2**62
 PROBE_SECONDS = 2.0
+# Settings of each architecture that are measured beside those that are known to come.
+DRAWN_EACH = 3
 # For what is computed once of all items, such as features; what takes longer is tried on a few.
 BEFORE_FIRST_EPOCH_SECONDS = 4.0
 # What of a job is not measured here: the start of its process, the rows of a trial, the bundle.
@@ -72,6 +80,7 @@ def plan_job(payload: Mapping[str, Any]) -> dict[str, Any]:
     store = PreparedStore(Path(payload["prepared"]), policy.prepared_limit_bytes)
     examine_once(found.dataset, job, row, store)
     del found
+    example = raw_example(plan.block)
     items = plan.block.items
     prepare(plan, job, row, sources, registry, store, policy.memory_limit_bytes)
     # As the job will find it.
@@ -84,7 +93,8 @@ def plan_job(payload: Mapping[str, Any]) -> dict[str, Any]:
     job = replace(job, earlier_jobs=earlier)
     preparing = START_SECONDS + reading_seconds + time.monotonic() - began
     try:
-        return _Planning(job, plan, prepared, hardware, preparing).answer()
+        meter = Meter(registry, example)
+        return _Planning(job, plan, prepared, hardware, preparing, meter).answer()
     finally:
         store.close()
 
@@ -98,16 +108,21 @@ class _Planning:
     prepared: PreparedData
     hardware: Hardware
     preparing: float
+    meter: Meter
 
     def __post_init__(self) -> None:
         began = time.monotonic()
         self.first = self._first_trials()
-        self.asking = ROWS_SECONDS + (time.monotonic() - began) / max(1, len(self.first))
-        self.costs = self._measured()
+        begun = self.job.budget.trials
+        self.drawn = self._drawn() if begun is None or begun > len(self.first) else []
+        asked = max(1, len(self.first) + len(self.drawn))
+        self.asking = ROWS_SECONDS + (time.monotonic() - began) / asked
+        self.costs: dict[int, TrialCost] = {}
+        self._measure_all()
 
     def answer(self) -> dict[str, Any]:
         """The plan as plain data."""
-        run = self._run_through()
+        run = self._rehearsed()
         finishing = self._finishing()
         clock = self.job.budget.wall_clock_seconds
         seconds = None
@@ -120,6 +135,8 @@ class _Planning:
             "finishing": finishing,
             "wall_clock": seconds,
             "trials": None if run is None else run.trials,
+            "paused": None if run is None else run.paused,
+            "samples": None if run is None else min(round(run.samples), MOST_SAMPLES),
             "memory_bytes": max((cost.memory_bytes for cost in known), default=0),
             "architectures": [
                 self._architecture(name, run.of[name] if run else 0)
@@ -136,43 +153,64 @@ class _Planning:
                     "origin": proposal.origin,
                     "origin_job": proposal.origin_job,
                 }
-                for proposal, seconds in (run.trials_of if run else ())
+                for proposal, seconds in (run.first if run else ())
             ],
         }
 
     def _first_trials(self) -> list[Proposal]:
         """What the study would propose, whatever comes of it."""
         first = first_trials_of(self.plan.space, self.job)
-        study = Study(self.plan.space, self.plan.metric, self.job.seed, [], first)
+        self.study = Study(self.plan.space, self.plan.metric, self.job.seed, [], first)
         count = len(first) + STARTUP_TRIALS
         proposals: list[Proposal] = []
         while len(proposals) < min(count, self.job.budget.trials or count):
-            proposal = study.ask(affordable=lambda _: True)
+            proposal = self.study.ask(affordable=lambda _: True)
             if proposal is None:
                 break
             proposals.append(proposal)
         return proposals
 
-    def _measured(self) -> dict[int, TrialCost]:
-        """The cost of as many of the first trials as there is time for, each architecture's first
-        one before its others."""
+    def _drawn(self) -> list[Proposal]:
+        """More settings of each architecture such as the sampler draws, by turns. They say what its
+        trials take that are not known beforehand."""
+        found: list[Proposal] = []
+        for _ in range(DRAWN_EACH):
+            for name in self.plan.space.architectures:
+                proposal = self.study.ask(affordable=partial(operator.eq, name))
+                found += [proposal] if proposal is not None else []
+        return found
+
+    def _measure_all(self) -> None:
+        """Finds the cost of as many of the first trials as there is time for, each architecture's
+        first one before its others."""
         seen: Counter[str] = Counter()
         turns = []
-        for proposal in self.first:
+        for proposal in [*self.first, *self.drawn]:
             turns.append((seen[proposal.architecture], proposal.number, proposal))
             seen[proposal.architecture] += 1
         data = Data(self.prepared.train, self.prepared.valid, store=self.prepared.store)
         until = time.monotonic() + ALL_SECONDS
-        costs: dict[int, TrialCost] = {}
         turns.sort(key=lambda turn: turn[:2])
-        for place, (_, number, proposal) in enumerate(turns):
+        for place, (turn, number, proposal) in enumerate(turns):
             left = until - time.monotonic()
             if left <= 0:
                 break
-            costs[number] = self._measure(proposal, data, left, len(turns) - place)
-        return costs
+            # The defaults matter most, and share the time among themselves.
+            to_come = len(turns) - place if turn else len(seen) - place
+            self.costs[number] = self._measure(proposal, data, left, to_come)
 
     def _measure(self, proposal: Proposal, data: Data, left: float, to_come: int) -> TrialCost:
+        seed = trial_seed(self.job.seed, proposal.number)
+
+        def serve(trainer: Trainer) -> Cost | None:
+            if is_settled(self.job.constraints, self._known(proposal.architecture)):
+                return None
+            blueprint = Blueprint(self.plan.block, proposal.parameters, self.hardware, seed)
+            with TemporaryDirectory(prefix="seedbed-plan-") as folder:
+                return self.meter.measure_trainer(
+                    Path(folder) / "bundle", trainer, proposal.architecture, blueprint
+                )
+
         def measured(measure: Callable[..., TrialCost]) -> TrialCost:
             return measure(
                 self.plan.space.architectures[proposal.architecture],
@@ -181,9 +219,10 @@ class _Planning:
                 data,
                 self.plan.metric,
                 hardware=self.hardware,
-                seed=trial_seed(self.job.seed, proposal.number),
+                seed=seed,
                 limit=min(PROBE_SECONDS, left / to_come),
                 longest=min(BEFORE_FIRST_EPOCH_SECONDS, left),
+                serve=serve,
             )
 
         cost = measured(probe)
@@ -199,30 +238,36 @@ class _Planning:
         known = self._known(proposal.architecture)
         if not known:
             return None
-        like = known[0]
         epochs = proposal.parameters.get("epochs")
-        factor = epochs / like.epochs if isinstance(epochs, int) and like.epochs else 1.0
-        return replace(like, seconds=like.seconds * factor, samples=like.samples * factor)
+        return scaled(known[0], epochs) if isinstance(epochs, int) else known[0]
 
     def _known(self, architecture: str) -> list[TrialCost]:
         return [
             cost
-            for proposal in self.first
+            for proposal in [*self.first, *self.drawn]
             if proposal.architecture == architecture
             and (cost := self.costs.get(proposal.number)) is not None
             and not cost.problem
         ]
 
-    def _usual(self) -> TrialCost | None:
-        """A trial of an architecture drawn at random."""
-        means = [
-            TrialCost(mean(c.seconds for c in known), samples=mean(c.samples for c in known))
+    def _usual(self) -> dict[str, list[TrialCost]]:
+        """What trials take, of the architectures that would be drawn from."""
+        return {
+            name: known
             for name in self.plan.space.architectures
             if not self._skipped(name) and (known := self._known(name))
-        ]
-        if not means:
-            return None
-        return TrialCost(mean(c.seconds for c in means), samples=mean(c.samples for c in means))
+        }
+
+    def _leading(self, usual: Collection[str]) -> frozenset[str]:
+        """The architectures that were ahead after a moment of training: the best, and what is equal
+        to it."""
+        better = self.plan.metric.better
+        best: dict[str, float] = {}
+        for name in usual:
+            for cost in self._known(name):
+                if name not in best or better(cost.score, best[name]):
+                    best[name] = cost.score
+        return frozenset(n for n in best if not any(better(o, best[n]) for o in best.values()))
 
     def _skipped(self, architecture: str) -> str:
         """Why an architecture would not be tried; empty where it would."""
@@ -248,6 +293,7 @@ class _Planning:
             if not tried and any(p.architecture == name for p in self.first):
                 problem = f"there was no time to measure it within {ALL_SECONDS:.0f} s"
         default = known[0] if known else None
+        met = standing(self.job.constraints, known, problem)
         return {
             "name": name,
             "baseline": self.plan.space.architectures[name].baseline,
@@ -257,45 +303,34 @@ class _Planning:
             "memory_bytes": default.memory_bytes if default else 0,
             "problem": problem,
             "first_trials": first_trials,
+            "meets_constraints": met.meets,
+            "latency": met.served and met.served.latency_seconds,
+            "size_bytes": met.served and met.served.size_bytes,
+            "constraints_reason": met.why,
         }
 
-    def _run_through(self) -> _Run | None:
+    def _rehearsed(self) -> Rehearsal | None:
         """The search as it would go; None where nothing is known of it, or nothing would end it."""
         usual, budget = self._usual(), self.job.budget
-        if usual is None or budget == Budget(target_score=budget.target_score):
+        if not usual or budget == Budget(target_score=budget.target_score):
             return None
-        most = min(budget.trials or math.inf, self.plan.space.size())
-        run, done = _Run(seconds=self.preparing), set[str]()
-        until = math.inf
-        if budget.wall_clock_seconds is not None:
-            until = budget.wall_clock_seconds - Spending(budget, 0.0).reserve()
-        samples = math.inf if budget.samples is None else float(budget.samples)
+        baselines = {a.name for a in self.plan.space.architectures.values() if a.baseline}
         queue = [p for p in self.first if not self._skipped(p.architecture)]
-        for proposal in queue:
-            if run.trials >= most or run.seconds >= until or run.samples >= samples:
-                break
-            known = self._cost(proposal)
-            cost = known or usual
-            share = min(1.0, (samples - run.samples) / max(1.0, cost.samples))
-            seconds = cost.seconds * share
-            seconds += sum(seconds for key, seconds in cost.shared if key not in done)
-            done.update(key for key, _ in cost.shared)
-            run.seconds += self.asking + seconds
-            run.samples += cost.samples * share
-            run.trials += 1
-            run.of[proposal.architecture] += 1
-            run.trials_of.append((proposal, seconds if known else None))
-        each = self.asking + usual.seconds
-        rest = min(
-            most - run.trials,
-            (until - run.seconds) / each,
-            (samples - run.samples) / max(1.0, usual.samples),
+        serving = [c.serving_seconds for c in self.costs.values() if c.served is not None]
+        return rehearse(
+            Script(
+                budget,
+                [(proposal, self._cost(proposal)) for proposal in queue],
+                usual,
+                self._leading(usual),
+                frozenset(baselines),
+                asking=self.asking + (mean(serving) if serving else 0.0),
+                preparing=self.preparing,
+                most=self.plan.space.size(),
+                startup=self.study.rungs.startup,
+                seed=self.job.seed,
+            )
         )
-        if rest > 0:
-            run.trials += math.ceil(rest)
-            run.seconds += rest * each
-        run.ran_out_of_time = run.seconds >= until
-        return run
 
     def _finishing(self) -> float:
         """Scoring the test split, and training once more where the likely models do."""
@@ -312,23 +347,16 @@ class _Planning:
         return BUNDLE_SECONDS + item * len(self.prepared.test) + min(again, default=0.0)
 
 
-class _Run:
-    """A search that was run through without training."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.samples = 0.0
-        self.trials = 0
-        self.of: Counter[str] = Counter()
-        self.ran_out_of_time = False
-        self.trials_of: list[tuple[Proposal, float | None]] = []
-
-
 def _job(fields: Mapping[str, Any]) -> Job:
     time_ = datetime.now(UTC)
     space = {key: domain_from_dict(domain) for key, domain in fields["search_space"].items()}
     return Job(
-        **{**fields, "search_space": space, "budget": Budget(**fields["budget"])},
+        **{
+            **fields,
+            "search_space": space,
+            "budget": Budget(**fields["budget"]),
+            "constraints": Constraints(**fields["constraints"]),
+        },
         id="plan",
         dataset="",
         create_time=time_,

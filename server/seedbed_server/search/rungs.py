@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -51,6 +51,17 @@ class Rungs:
         others = [score for number, score in at_rung.items() if number != trial]
         sign = 1.0 if self.metric.higher_is_better else -1.0
         return sign * (at_rung[trial] - median(others)) if others else 0.0
+
+
+def by_lead(rungs: Rungs, reached: Mapping[int, int]) -> list[int]:
+    """The trials that have paused, each by the rung it had reached, those furthest ahead first."""
+    return sorted(reached, key=lambda number: (-rungs.lead(number, reached[number]), number))
+
+
+def promoted(rungs: Rungs, reached: Mapping[int, int]) -> int | None:
+    """The trial furthest ahead of those that later ones have brought out of the worst third."""
+    good = (n for n in by_lead(rungs, reached) if rungs.goes_on(n, reached[n]))
+    return next(good, None)
 
 
 def rung_of(epoch: float, epochs: float) -> int:

@@ -37,6 +37,14 @@ class Trials:
         with self._database.reading() as connection:
             return connection.execute(select.limit(1)).first() is not None
 
+    def longest(self, job_id: str) -> float:
+        """The seconds of the longest of a job's trials that ended and did not fail; 0 where there
+        is none."""
+        ended = _trials.c.state.in_([TrialState.COMPLETE.value, TrialState.PRUNED.value])
+        select = sa.select(sa.func.max(_trials.c.seconds)).where(_trials.c.job == job_id, ended)
+        with self._database.reading() as connection:
+            return float(connection.execute(select).scalar() or 0.0)
+
     def page(
         self, job_id: str, order: str, higher_is_better: bool, page: PageRequest
     ) -> Page[Trial]:
