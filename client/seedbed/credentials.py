@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,8 +83,13 @@ def load_credentials(
 
 def is_local(address: str) -> bool:
     """Whether what is sent there stays on this machine."""
+    if address.startswith("unix:"):
+        return True
     host = address.rpartition(":")[0].strip("[]")
-    return address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _checked_token(text: str) -> str:
@@ -131,10 +137,10 @@ class _Details(NamedTuple):
 
 
 class _Bearer(
-    grpc.UnaryUnaryClientInterceptor[Any, Any],
-    grpc.UnaryStreamClientInterceptor[Any, Any],
-    grpc.StreamUnaryClientInterceptor[Any, Any],
-    grpc.StreamStreamClientInterceptor[Any, Any],
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
 ):
     """Adds the token to every call. Not as gRPC's call credentials, which need TLS also to a socket
     on this machine."""
@@ -142,10 +148,28 @@ class _Bearer(
     def __init__(self, token: str) -> None:
         self._header = ("authorization", f"Bearer {token}")
 
-    def _go_on(
-        self, continuation: Callable[..., Any], details: grpc.ClientCallDetails, request: Any
+    def intercept_unary_unary(
+        self, continuation: Any, client_call_details: grpc.ClientCallDetails, request: Any
     ) -> Any:
-        changed = _Details(
+        return continuation(self._with_token(client_call_details), request)
+
+    def intercept_unary_stream(
+        self, continuation: Any, client_call_details: grpc.ClientCallDetails, request: Any
+    ) -> Any:
+        return continuation(self._with_token(client_call_details), request)
+
+    def intercept_stream_unary(
+        self, continuation: Any, client_call_details: grpc.ClientCallDetails, request_iterator: Any
+    ) -> Any:
+        return continuation(self._with_token(client_call_details), request_iterator)
+
+    def intercept_stream_stream(
+        self, continuation: Any, client_call_details: grpc.ClientCallDetails, request_iterator: Any
+    ) -> Any:
+        return continuation(self._with_token(client_call_details), request_iterator)
+
+    def _with_token(self, details: grpc.ClientCallDetails) -> _Details:
+        return _Details(
             details.method,
             details.timeout,
             (*(details.metadata or ()), self._header),
@@ -153,9 +177,3 @@ class _Bearer(
             details.wait_for_ready,
             details.compression,
         )
-        return continuation(changed, request)
-
-    intercept_unary_unary = _go_on
-    intercept_unary_stream = _go_on
-    intercept_stream_unary = _go_on
-    intercept_stream_stream = _go_on
