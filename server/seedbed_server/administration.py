@@ -114,9 +114,9 @@ def main() -> None:
     """Reads the request, does it, answers; an error is the answer `{"error": …}`."""
     logs.configure()
     request = json.load(sys.stdin)
-    data_dir = request.pop("data_dir", None)
+    where: dict[str, Any] = {k: Path(request.pop(k)) for k in ("data_dir",) if k in request}
     try:
-        settings = Settings() if data_dir is None else Settings(data_dir=Path(data_dir))
+        settings = Settings(**where)
         files = Files(settings.data_dir)
         files.create()
         store = Store(files.database_url)

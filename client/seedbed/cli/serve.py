@@ -56,6 +56,7 @@ _PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 @pass_session
 def serve(
     session: Session,
+    /,
     address: str,
     roots: tuple[Path, ...],
     require_tokens: bool,

@@ -139,7 +139,7 @@ class Guard:
     async def _identify(self, call: _Call, context: aio.ServicerContext[Any, Any]) -> None:
         peer = call.caller.peer
         try:
-            metadata = context.invocation_metadata() or ()
+            metadata = tuple(context.invocation_metadata() or ())
             call.caller = await self._authenticator.identify(metadata, peer)
         except Unauthenticated:
             # Guesses are counted too, for the peer.

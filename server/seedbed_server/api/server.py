@@ -106,7 +106,9 @@ def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
         return None if material is None else _configuration(material)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(tls.material), changed, require_client_authentication=bool(files.client_ca)
+        _configuration(tls.material),
+        changed,  # type: ignore[arg-type]  # None is "no change", which the stubs do not know.
+        require_client_authentication=bool(files.client_ca),
     )
 
 
