@@ -35,13 +35,9 @@ class Authenticator:
             return Caller(peer)
         token_id, secret = _presented(metadata)
         found = (await asyncio.to_thread(self._store.tokens.of, [token_id])).get(token_id)
-        if found is None or not tokens.is_right(found, secret):
-            # The same for an id that does not exist and a secret that is wrong.
-            raise Unauthenticated(
-                "this server does not know the token; ask for a new one", reason="UNKNOWN_TOKEN"
-            )
-        _require_valid(found)
-        return Caller.of(found, peer)
+        # A secret that is wrong is answered as an id that does not exist.
+        right = found if found is not None and tokens.is_right(found, secret) else None
+        return Caller.of(_require_valid(right), peer)
 
     async def ended(self, ids: Sequence[str]) -> dict[str, Unauthenticated]:
         """Those of the tokens that do not hold any more, with the reason."""
@@ -49,8 +45,7 @@ class Authenticator:
         ended: dict[str, Unauthenticated] = {}
         for token_id in ids:
             try:
-                if token_id in found:
-                    _require_valid(found[token_id])
+                _require_valid(found.get(token_id))
             except Unauthenticated as error:
                 ended[token_id] = error
         return ended
@@ -79,10 +74,15 @@ def _presented(metadata: Metadata) -> tuple[str, str]:
     return parsed
 
 
-def _require_valid(token: tokens.Token) -> None:
+def _require_valid(token: tokens.Token | None) -> tokens.Token:
+    if token is None:
+        raise Unauthenticated(
+            "this server does not know the token; ask for a new one", reason="UNKNOWN_TOKEN"
+        )
     if refusal := token.refusal(datetime.now(UTC)):
         raise Unauthenticated(
             f"token {token.id!r} {refusal}; ask for a new one",
             reason="TOKEN_ENDED",
             metadata={"token": token.id},
         )
+    return token

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import structlog
 from grpc import aio
 
 from seedbed_sdk.errors import SeedbedError
@@ -15,6 +16,8 @@ from seedbed_server.api.auditing import Auditor, resource_of
 from seedbed_server.api.authentication import Authenticator, peer_address
 from seedbed_server.api.limits import RateLimits
 from seedbed_server.errors import Unauthenticated
+
+log = structlog.get_logger()
 
 CHECK_SECONDS = 1.0
 
@@ -65,7 +68,11 @@ class Guard:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             ids = sorted({stream.caller.token for stream in self._streams} - {""})
-            ended = await self._authenticator.ended(ids) if ids else {}
+            try:
+                ended = await self._authenticator.ended(ids) if ids else {}
+            except SeedbedError as error:
+                log.error("tokens_not_checked", why=error.message)
+                continue
             for stream in self._streams:
                 if why := ended.get(stream.caller.token):
                     stream.end(why)

@@ -87,8 +87,8 @@ def refuse_kept_upload(index: int, source: DataSource, policy: Policy) -> None:
 
 
 def _within_reach(target: Path, policy: Policy) -> tuple[Path, ...]:
-    """The folders in which the files may lie that a source names: what everybody may read, and of
-    the uploads only the one that the source itself is, since others may be another project's."""
+    """The folders that links inside a source may lead to: what everybody may read, and of the
+    uploads only the one that the source itself is, since others may be another project's."""
     allowed = tuple(root.resolve() for root in policy.allowed_roots)
     uploads = policy.uploads.resolve()
     if target == uploads or not target.is_relative_to(uploads):
