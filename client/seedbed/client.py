@@ -58,6 +58,7 @@ def connect(
     tls_ca: Path | str | None = None,
     tls_cert: Path | str | None = None,
     tls_key: Path | str | None = None,
+    project: str | None = None,
 ) -> Client:
     """A client of the server at `server` (`HOST:PORT` or `unix:PATH`), else `SEEDBED_SERVER`.
 
@@ -68,8 +69,9 @@ def connect(
 
     `token`, or the one in `token_file`, says who calls; it is never sent unencrypted to another
     machine. `tls_ca` is a PEM file with who signed the server's certificate, `tls` alone means a
-    public authority, `tls_cert` and `tls_key` are the caller's own. Each has a variable such as
-    `SEEDBED_TOKEN` or `SEEDBED_TLS_CA`.
+    public authority, `tls_cert` and `tls_key` are the caller's own. `project` is where things are
+    made and looked for, by default the first of the token's, or `default`. Each has a variable such
+    as `SEEDBED_TOKEN` or `SEEDBED_TLS_CA`.
 
     Raises Unavailable where no server answers, FailedPrecondition where none can be started,
     InvalidArgument for files that will not do.
@@ -84,6 +86,7 @@ def connect(
         tls_ca=tls_ca,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        project=project,
     )
     if address:
         connection = Connection(check_address(address), timeout, credentials)
@@ -94,8 +97,8 @@ def connect(
             raise
         return Client(connection)
     embedded = EmbeddedServer(_data_dir(data_dir), max(timeout, _START_SECONDS), on_start)
-    # On a socket, or loopback: of the credentials only the token matters.
-    local = Credentials(credentials.token)
+    # On a socket, or loopback, where certificates have no part.
+    local = Credentials(credentials.token, project=credentials.project)
     return Client(Connection(embedded.ensure(), timeout, local, embedded))
 
 

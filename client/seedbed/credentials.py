@@ -19,17 +19,19 @@ _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """For one server. `ca`, `certificate` and `key` are PEM; without a `ca` gRPC's own list of
-    authorities counts. What is secret is left out of the text that stands for it."""
+    """For one server. `project` is the one that is meant where a request names none. `ca`,
+    `certificate` and `key` are PEM; without a `ca` gRPC's own list of authorities counts. What is
+    secret is left out of the text that stands for it."""
 
     token: str = field(default="", repr=False)
     tls: bool = False
     ca: bytes | None = field(default=None, repr=False)
     certificate: bytes | None = field(default=None, repr=False)
     key: bytes | None = field(default=None, repr=False)
+    project: str = ""
 
     def channel(self, address: str, options: Sequence[tuple[str, str | int]]) -> grpc.Channel:
-        """A channel to the address, whose every call carries the token.
+        """A channel to the address, whose every call carries the token and the project.
 
         Raises InvalidArgument rather than sending a token where others could read it.
         """
@@ -45,7 +47,12 @@ class Credentials:
             )
         else:
             channel = grpc.insecure_channel(address, options=options)
-        return grpc.intercept_channel(channel, _Bearer(self.token)) if self.token else channel
+        headers: list[tuple[str, str]] = []
+        if self.token:
+            headers.append(("authorization", f"Bearer {self.token}"))
+        if self.project:
+            headers.append(("seedbed-project", self.project))
+        return grpc.intercept_channel(channel, _Headers(headers)) if headers else channel
 
 
 def load_credentials(
@@ -56,10 +63,11 @@ def load_credentials(
     tls_ca: Path | str | None = None,
     tls_cert: Path | str | None = None,
     tls_key: Path | str | None = None,
+    project: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Credentials:
     """Credentials as they are given, else from `SEEDBED_TOKEN`, `SEEDBED_TOKEN_FILE`,
-    `SEEDBED_TLS`, `SEEDBED_TLS_CA`, `SEEDBED_TLS_CERT` and `SEEDBED_TLS_KEY`.
+    `SEEDBED_TLS`, `SEEDBED_TLS_CA`, `SEEDBED_TLS_CERT`, `SEEDBED_TLS_KEY` and `SEEDBED_PROJECT`.
 
     Any of the files means TLS. Raises InvalidArgument for a file that will not do.
     """
@@ -78,7 +86,10 @@ def load_credentials(
         raise invalid(missing, f"is missing; {given} is given, and a certificate needs its key")
     if tls is None:
         tls = _flag(environment.get("SEEDBED_TLS", "")) or any(files.values())
-    return Credentials(_checked_token(token), tls, ca, certificate, key)
+    project = environment.get("SEEDBED_PROJECT", "") if project is None else project
+    if project and not (project.isascii() and project.isprintable()):
+        raise invalid("project", f"{project!r} is no name of a project, such as churn")
+    return Credentials(_checked_token(token), tls, ca, certificate, key, project)
 
 
 def is_local(address: str) -> bool:
@@ -136,43 +147,43 @@ class _Details(NamedTuple):
     compression: grpc.Compression | None
 
 
-class _Bearer(
+class _Headers(
     grpc.UnaryUnaryClientInterceptor,
     grpc.UnaryStreamClientInterceptor,
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Adds the token to every call. Not as gRPC's call credentials, which need TLS also to a socket
+    """Adds metadata to every call. Not as gRPC's call credentials, which need TLS also to a socket
     on this machine."""
 
-    def __init__(self, token: str) -> None:
-        self._header = ("authorization", f"Bearer {token}")
+    def __init__(self, headers: Sequence[tuple[str, str]]) -> None:
+        self._headers = headers
 
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: grpc.ClientCallDetails, request: Any
     ) -> Any:
-        return continuation(self._with_token(client_call_details), request)
+        return continuation(self._extended(client_call_details), request)
 
     def intercept_unary_stream(
         self, continuation: Any, client_call_details: grpc.ClientCallDetails, request: Any
     ) -> Any:
-        return continuation(self._with_token(client_call_details), request)
+        return continuation(self._extended(client_call_details), request)
 
     def intercept_stream_unary(
         self, continuation: Any, client_call_details: grpc.ClientCallDetails, request_iterator: Any
     ) -> Any:
-        return continuation(self._with_token(client_call_details), request_iterator)
+        return continuation(self._extended(client_call_details), request_iterator)
 
     def intercept_stream_stream(
         self, continuation: Any, client_call_details: grpc.ClientCallDetails, request_iterator: Any
     ) -> Any:
-        return continuation(self._with_token(client_call_details), request_iterator)
+        return continuation(self._extended(client_call_details), request_iterator)
 
-    def _with_token(self, details: grpc.ClientCallDetails) -> _Details:
+    def _extended(self, details: grpc.ClientCallDetails) -> _Details:
         return _Details(
             details.method,
             details.timeout,
-            (*(details.metadata or ()), self._header),
+            (*(details.metadata or ()), *self._headers),
             details.credentials,
             details.wait_for_ready,
             details.compression,

@@ -130,7 +130,7 @@ class House:
         self.server = server
         self.store = Store(Files(server.data_dir).database_url)
         self.secrets: list[str] = []
-        self._ca = ca
+        self.ca = ca
         self._stack = stack
 
     def token(self, role: Role, *projects: str, days: int = 1) -> tuple[str, str]:
@@ -141,7 +141,7 @@ class House:
 
     def calls(self, token: str = "") -> Calls:
         """Calls with a token, until the end of the tests."""
-        return self._stack.enter_context(self.server.calls(Credentials(token, True, self._ca)))
+        return self._stack.enter_context(self.server.calls(Credentials(token, True, self.ca)))
 
     def call(self, calls: Calls, method: str) -> Any:
         service, name = method.split("/")
@@ -316,6 +316,29 @@ def test_lists_hold_what_is_the_callers(
     assert [m.name for m in admin.models.ListModels(everywhere).models] == [names.model]
 
 
+def test_a_call_may_say_which_project_it_is_about(house: House, names: Names) -> None:
+    def listed(token: str, project: str) -> Any:
+        credentials = Credentials(token, True, house.ca, project=project)
+        with house.server.calls(credentials) as calls:
+            short = ask(names.shortened, "JobService/GetJob")
+            return calls.jobs.GetJob(short, timeout=20).name
+
+    _, admin = house.token(Role.ADMIN)
+    assert listed(admin, "theirs") == names.job
+    _, mine = house.token(Role.USER, "mine", "theirs")
+    assert listed(mine, "theirs") == names.job
+    _, stranger = house.token(Role.USER, "mine")
+    for token, project, code in (
+        (admin, "", MISSING),
+        (mine, "mine", MISSING),
+        (stranger, "theirs", DENIED),
+        (admin, "No/Name", INVALID),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            listed(token, project)
+        assert Refusal(caught.value).code == code
+
+
 def test_uploads_are_reached_by_their_datasets_only(
     house: House, theirs: Calls, mine: Calls
 ) -> None:
@@ -342,7 +365,7 @@ def test_uploads_are_reached_by_their_datasets_only(
 
 
 def test_health_takes_no_token_and_reflection_does(house: House, mine: Calls) -> None:
-    with house.server.calls(Credentials(tls=True, ca=house._ca)) as anybody:
+    with house.server.calls(Credentials(tls=True, ca=house.ca)) as anybody:
         health = health_pb2_grpc.HealthStub(anybody.channel)
         check = health.Check(health_pb2.HealthCheckRequest(), timeout=20)
         assert check.status == health_pb2.HealthCheckResponse.SERVING

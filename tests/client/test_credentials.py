@@ -96,6 +96,13 @@ def test_a_token_leaves_the_machine_over_tls_only(address: str, local: bool) -> 
             Credentials("token").channel(address, ())
 
 
+def test_a_project_is_said_or_the_environments() -> None:
+    assert load({"SEEDBED_PROJECT": "a"}).project == "a"
+    assert load({"SEEDBED_PROJECT": "a"}, project="b").project == "b"
+    with pytest.raises(seedbed.InvalidArgument, match="is no name of a project, such as churn"):
+        load(project="a\nb")
+
+
 def test_repeated_options_hold_no_token() -> None:
     session = Session(server="h:1", token="secret", tls=True, tls_ca=Path("a b.pem"))
     assert session.repeated == " --tls --server h:1 --tls-ca 'a b.pem'"

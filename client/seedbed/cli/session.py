@@ -31,13 +31,14 @@ class Session:
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    project: str | None = None
 
     @property
     def repeated(self) -> str:
         """The options that the next command needs too, to find the same server, but for a token."""
         if self.server:
-            files = ("token_file", "tls_ca", "tls_cert", "tls_key")
-            given = [(name, getattr(self, name)) for name in ("server", *files)]
+            names = ("server", "project", "token_file", "tls_ca", "tls_cert", "tls_key")
+            given = [(name, getattr(self, name)) for name in names]
             return (" --tls" if self.tls else "") + "".join(
                 f" --{name.replace('_', '-')} {shlex.quote(str(value))}"
                 for name, value in given
@@ -63,6 +64,7 @@ class Session:
             tls_ca=self.tls_ca,
             tls_cert=self.tls_cert,
             tls_key=self.tls_key,
+            project=self.project,
         ) as client:
             yield client
 
@@ -111,13 +113,14 @@ def connection_options(function: Function) -> Function:
 
 
 def security_options(function: Function) -> Function:
-    """What the server is let in by and proves itself with; they stand before the command's name."""
+    """Who calls, and whom they trust; these stand before the command's name."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     helps: tuple[tuple[str, click.ParamType[Any] | None, str], ...] = (
         ("--tls-key", file, "The certificate's key, PEM. [env: SEEDBED_TLS_KEY]"),
         ("--tls-cert", file, "Your own certificate, PEM, if asked for. [env: SEEDBED_TLS_CERT]"),
         ("--tls-ca", file, "Who signed the server's certificate, PEM. [env: SEEDBED_TLS_CA]"),
         ("--token-file", file, "A file with your token. [env: SEEDBED_TOKEN_FILE]"),
+        ("--project", None, "Where to make and look for things. [env: SEEDBED_PROJECT]"),
         ("--token", None, "Your token; others can see it here. Better: [env: SEEDBED_TOKEN]"),
     )
     function = click.option(

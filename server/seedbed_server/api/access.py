@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.errors import PermissionDenied
-from seedbed_server.tokens import Role, Token
+from seedbed_server.tokens import Role, Token, is_project
 
 # Of callers without a token, and of tokens for all projects.
 DEFAULT_PROJECT = "default"
+# Metadata of a call: the project that is meant where the request names none.
+PROJECT_KEY = "seedbed-project"
 
 
 class Access(IntEnum):
@@ -74,12 +77,14 @@ def is_audited(method: str, outcome: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls. `token` is the token's id, empty where the server asks for none; no `projects` are
-    all of them; `peer` is the address without its port."""
+    all of them; `peer` is the address without its port; `project` is the one that the call said it
+    is about, empty where it did not."""
 
     peer: str
     token: str = ""
     role: Role = Role.ADMIN
     projects: tuple[str, ...] = ()
+    project: str = ""
 
     @classmethod
     def of(cls, token: Token, peer: str) -> Caller:
@@ -90,7 +95,21 @@ class Caller:
     @property
     def own_project(self) -> str:
         """The project that is meant where a request names none."""
+        if self.project:
+            return self.project
         return self.projects[0] if self.projects else DEFAULT_PROJECT
+
+    def within(self, project: str) -> Caller:
+        """The same caller in a call about one project. Raises InvalidArgument for what cannot be a
+        project's name, PermissionDenied for one that is not the caller's."""
+        if not is_project(project):
+            raise InvalidArgument(
+                PROJECT_KEY,
+                f"{project[:80]!r} is no name of a project: 1 to 63 of a-z, 0-9 and '-', starting "
+                "with a letter",
+            )
+        self.require_project(project, PROJECT_KEY)
+        return replace(self, project=project)
 
     def require_method(self, method: str) -> None:
         """Raises PermissionDenied for a method that the role does not allow."""

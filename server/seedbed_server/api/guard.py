@@ -11,7 +11,7 @@ import structlog
 from grpc import aio
 
 from seedbed_sdk.errors import SeedbedError
-from seedbed_server.api.access import ACCESS, Access, Caller, is_audited, set_caller
+from seedbed_server.api.access import ACCESS, PROJECT_KEY, Access, Caller, is_audited, set_caller
 from seedbed_server.api.auditing import Auditor, resource_of
 from seedbed_server.api.authentication import Authenticator, peer_address
 from seedbed_server.api.limits import RateLimits
@@ -145,14 +145,17 @@ class Guard:
 
     async def _identify(self, call: _Call, context: aio.ServicerContext[Any, Any]) -> None:
         peer = call.caller.peer
+        metadata = tuple(context.invocation_metadata() or ())
         try:
-            metadata = tuple(context.invocation_metadata() or ())
             call.caller = await self._authenticator.identify(metadata, peer)
         except Unauthenticated:
             # Guesses are counted too, for the peer.
             self._limits.take(peer)
             raise
         self._limits.take(call.caller.token or peer)
+        for key, project in metadata:
+            if key == PROJECT_KEY:
+                call.caller = call.caller.within(str(project))
 
     @asynccontextmanager
     async def _ending(self, caller: Caller) -> AsyncIterator[None]:
