@@ -16,6 +16,7 @@ from seedbed import converters
 from seedbed.budget import parse_budget
 from seedbed.connection import Connection, check_address
 from seedbed.constraints import parse_latency, parse_size
+from seedbed.credentials import Credentials, load_credentials
 from seedbed.data import resolve_sources, with_tables
 from seedbed.embedded import EmbeddedServer
 from seedbed.errors import SeedbedError, invalid
@@ -51,6 +52,13 @@ def connect(
     data_dir: Path | str | None = None,
     timeout: float = 30.0,
     on_start: Callable[[Path], None] | None = None,
+    token: str | None = None,
+    token_file: Path | str | None = None,
+    tls: bool | None = None,
+    tls_ca: Path | str | None = None,
+    tls_cert: Path | str | None = None,
+    tls_key: Path | str | None = None,
+    project: str | None = None,
 ) -> Client:
     """A client of the server at `server` (`HOST:PORT` or `unix:PATH`), else `SEEDBED_SERVER`.
 
@@ -59,13 +67,29 @@ def connect(
     `on_start` with the folder. A server that was started ends once the client is closed and its
     jobs are done. `timeout` is the deadline of a call in seconds.
 
-    Raises Unavailable where no server answers, FailedPrecondition where none can be started.
+    `token`, or the one in `token_file`, says who calls; it is never sent unencrypted to another
+    machine. `tls_ca` is a PEM file with who signed the server's certificate, `tls` alone means a
+    public authority, `tls_cert` and `tls_key` are the caller's own. `project` is where things are
+    made and looked for, by default the first of the token's, or `default`. Each has a variable such
+    as `SEEDBED_TOKEN` or `SEEDBED_TLS_CA`.
+
+    Raises Unavailable where no server answers, FailedPrecondition where none can be started,
+    InvalidArgument for files that will not do.
     """
     if timeout <= 0:
         raise invalid("timeout", f"must be above 0 s, got {timeout:g}")
     address = server or os.environ.get("SEEDBED_SERVER")
+    credentials = load_credentials(
+        token=token,
+        token_file=token_file,
+        tls=tls,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        project=project,
+    )
     if address:
-        connection = Connection(check_address(address), timeout)
+        connection = Connection(check_address(address), timeout, credentials)
         try:
             connection.check_answers()
         except BaseException:
@@ -73,7 +97,9 @@ def connect(
             raise
         return Client(connection)
     embedded = EmbeddedServer(_data_dir(data_dir), max(timeout, _START_SECONDS), on_start)
-    return Client(Connection(embedded.ensure(), timeout, embedded))
+    # On a socket, or loopback, where certificates have no part.
+    local = Credentials(credentials.token, project=credentials.project)
+    return Client(Connection(embedded.ensure(), timeout, local, embedded))
 
 
 def _data_dir(given: Path | str | None) -> Path:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import grpc
 
+from seedbed.credentials import Credentials, is_local
 from seedbed.embedded import EmbeddedServer
 from seedbed.errors import Unavailable, from_rpc_error, invalid
 from seedbed.v1 import (
@@ -64,8 +65,6 @@ def service_config() -> str:
 
 def channel_options(address: str) -> list[tuple[str, str | int]]:
     """Options that find a frozen server within about 5 s and reconnect to a restarted one fast."""
-    host = address.rpartition(":")[0].strip("[]")
-    local = address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
     options: list[tuple[str, str | int]] = [
         ("grpc.keepalive_time_ms", 3_000),
         # keepalive_timeout does not bound the detection of a frozen server; this does.
@@ -80,7 +79,7 @@ def channel_options(address: str) -> list[tuple[str, str | int]]:
         # Subchannels shared in the process would keep another client's backoff.
         ("grpc.use_local_subchannel_pool", 1),
     ]
-    if local:
+    if is_local(address):
         options.append(("grpc.enable_http_proxy", 0))
     return options
 
@@ -105,16 +104,22 @@ class Connection:
     """
 
     def __init__(
-        self, address: str, timeout: float, embedded: EmbeddedServer | None = None
+        self,
+        address: str,
+        timeout: float,
+        credentials: Credentials | None = None,
+        embedded: EmbeddedServer | None = None,
     ) -> None:
+        """Raises InvalidArgument for a token that would be sent unencrypted to another machine."""
         self.timeout = timeout
+        self._credentials = credentials or Credentials()
         self.embedded = embedded
         self.closed = False
         self._open(address)
 
     def _open(self, address: str) -> None:
         self.address = address
-        self._channel = grpc.insecure_channel(address, options=channel_options(address))
+        self._channel = self._credentials.channel(address, channel_options(address))
         self.stubs = Stubs(
             tasks_pb2_grpc.TaskServiceStub(self._channel),
             datasets_pb2_grpc.DatasetServiceStub(self._channel),
@@ -142,22 +147,28 @@ class Connection:
         *,
         slow: bool = False,
     ) -> Response:
-        """A unary call. `slow` gives it ten times the deadline, for calls that read data.
+        """A unary call. `slow` gives it ten times the deadline, for calls that read data. A server
+        that says when to call again is called again then, while there is time.
 
         Raises a SeedbedError.
         """
         self.revive()
         timeout = self.timeout * (10 if slow else 1)
-        try:
-            return method(self.stubs)(request, timeout=timeout)
-        except grpc.RpcError as error:
+        deadline = time.monotonic() + timeout
+        revived = False
+        while True:
+            try:
+                return method(self.stubs)(request, timeout=max(0.0, deadline - time.monotonic()))
+            except grpc.RpcError as error:
+                code, failure = error.code(), from_rpc_error(error, self.address)
             # An embedded server may have been on its way out when the call began.
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or not self.revive():
-                raise from_rpc_error(error, self.address) from None
-        try:
-            return method(self.stubs)(request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address) from None
+            if not revived and code is grpc.StatusCode.UNAVAILABLE and self.revive():
+                revived, deadline = True, time.monotonic() + timeout
+                continue
+            wait = failure.retry_seconds
+            if wait is None or time.monotonic() + wait > deadline:
+                raise failure
+            time.sleep(wait)
 
     def check_answers(self) -> None:
         """Raises Unavailable, with what to do, where no server answers at the address."""
@@ -170,12 +181,20 @@ class Connection:
                 if time.monotonic() < deadline:
                     time.sleep(0.1)
                     continue
-                raise Unavailable(
-                    f"no seedbed server answers at {self.address}; start one with "
-                    f"`seedbed serve --address {self.address}`, or leave the address out to use "
-                    "an embedded one",
-                    error.code,
-                ) from error
+                raise Unavailable(self._why_silent(error), error.code) from error
+
+    def _why_silent(self, error: Unavailable) -> str:
+        if self._credentials.tls:
+            return (
+                f"no seedbed server answers over TLS at {self.address}: {error.message}; does it "
+                "have TLS, did the authority in --tls-ca sign its certificate, is that for this "
+                "host's name, and does it ask for --tls-cert and --tls-key?"
+            )
+        return (
+            f"no seedbed server answers at {self.address}; start one with "
+            f"`seedbed serve --address {self.address}`, pass --tls-ca or --tls where it has TLS, "
+            "or leave the address out to use an embedded one"
+        )
 
     def close(self) -> None:
         """Closes the channel; calls under way end in Cancelled."""

@@ -184,6 +184,8 @@ class EmbeddedServer:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
+                # Who calls is no business of the server's, nor of the plugins in it.
+                env={k: v for k, v in os.environ.items() if k != "SEEDBED_TOKEN"},
                 start_new_session=True,
             )
         return self._wait_until_ready(self._process, log, log_start)

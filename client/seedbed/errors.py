@@ -30,7 +30,8 @@ class SeedbedError(Exception):
     """Base of all errors that seedbed raises.
 
     `code` is the name of a gRPC status, `reason` a stable identifier in UPPER_SNAKE_CASE, and
-    `metadata` what the server says beside it. `str()` is for people: one line per violation.
+    `metadata` what the server says beside it. `retry_seconds` is when it says that the same call
+    would do, None where it does not say. `str()` is for people: one line per violation.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class SeedbedError(Exception):
         self.reason = reason or code
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
+        self.retry_seconds: float | None = None
 
     def __str__(self) -> str:
         if self.violations:
@@ -163,17 +165,24 @@ def invalid(field: str, description: str) -> InvalidArgument:
 
 
 def from_status(status: status_pb2.Status) -> SeedbedError:
-    """A `google.rpc.Status`, with its `ErrorInfo` and `BadRequest` where it has them."""
+    """A `google.rpc.Status`, with its `ErrorInfo`, `BadRequest` and `RetryInfo` where it has
+    them."""
     reason, metadata = "", dict[str, str]()
     violations: list[FieldViolation] = []
+    retry_seconds = None
     for detail in status.details:
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             reason, metadata = info.reason, dict(info.metadata)
         elif detail.Unpack(bad):
             violations += [FieldViolation(v.field, v.description) for v in bad.field_violations]
+        elif detail.Unpack(retry):
+            retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
     code = _NAME_OF.get(status.code, "UNKNOWN")
-    return make_error(code, status.message, reason, metadata, violations)
+    error = make_error(code, status.message, reason, metadata, violations)
+    error.retry_seconds = retry_seconds
+    return error
 
 
 def from_rpc_error(error: grpc.RpcError, server: str) -> SeedbedError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from seedbed_sdk.errors import Aborted, SeedbedError
+from typing import Any
+
+from seedbed_sdk.errors import Aborted, ResourceExhausted, SeedbedError
 
 
 class LeaseLost(Aborted):
@@ -23,6 +25,29 @@ class StartupError(SeedbedError):
     """The server cannot start as it was told to; the message says what would do."""
 
     code = "FAILED_PRECONDITION"
+
+
+class Unauthenticated(SeedbedError):
+    """Nobody knows who the caller is."""
+
+    code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(SeedbedError):
+    """The caller is known and may not do this."""
+
+    code = "PERMISSION_DENIED"
+
+
+class RateLimited(ResourceExhausted):
+    """The caller calls too often; `retry_seconds` is when the next call would be let through."""
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(message, reason="RATE_LIMITED")
+        self.retry_seconds = retry_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "retry_seconds": self.retry_seconds}
 
 
 class OutOfTime(SeedbedError):

@@ -55,7 +55,23 @@ log = structlog.get_logger()
 @click.option("--devices", help="`auto`, `cpu`, or accelerators such as `cuda:0,cuda:1`.")
 @click.option("--idle-exit", type=float, help="Exit after so many seconds without work.")
 @click.option("--ready-line", type=click.Choice(["text", "json"]), help="Form of the ready line.")
-@click.option("--insecure", is_flag=True, default=None, help="Allow addresses others can reach.")
+@click.option("--server-certificate", type=click.Path(path_type=Path), help="For TLS, PEM.")
+@click.option("--server-key", type=click.Path(path_type=Path), help="The certificate's key, PEM.")
+@click.option(
+    "--client-ca",
+    type=click.Path(path_type=Path),
+    help="Let in only clients whose certificates these signed, PEM.",
+)
+@click.option(
+    "--require-tokens", is_flag=True, default=None, help="Let in only callers with a token."
+)
+@click.option("--rate-limit", type=float, help="Calls a second of one caller; 0 for no limit.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    default=None,
+    help="Allow addresses others can reach even without TLS or tokens.",
+)
 def main(**options: Any) -> None:
     """Serve seedbed: models from data, over gRPC. Every option is a variable SEEDBED_… too."""
     given = {k: v for k, v in options.items() if v is not None and v != ()}
@@ -79,7 +95,7 @@ def serve(settings: Settings) -> int:
     logs.configure()
     files = Files(settings.data_dir)
     try:
-        require_safe_address(settings.address, settings.insecure)
+        require_safe_address(settings)
         files.create()
         lock = files.lock()
     except StartupError as error:

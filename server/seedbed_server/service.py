@@ -11,7 +11,11 @@ from typing import Any
 import structlog
 
 from seedbed_sdk.errors import SeedbedError
-from seedbed_server.api.interceptor import Activity
+from seedbed_server.api.auditing import Auditor
+from seedbed_server.api.authentication import Authenticator
+from seedbed_server.api.guard import Guard
+from seedbed_server.api.interceptor import Activity, Boundary
+from seedbed_server.api.limits import RateLimits
 from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.server import Server
 from seedbed_server.api.watching import Watching
@@ -54,12 +58,21 @@ class Service:
         store = Store(self._files.database_url)
         await asyncio.to_thread(_recover, store, self._files, self._settings)
         self._rooms = _build_rooms(self._settings, self._files, store)
-        self._server = Server(self._rooms, self._activity)
-        await self._server.start(self._settings.address)
+        settings = self._settings
+        self._auditor = Auditor(store, settings.audit_rows)
+        guard = Guard(
+            Authenticator(store, required=settings.require_tokens),
+            RateLimits(settings.rate_limit),
+            self._auditor,
+        )
+        self._server = Server(self._rooms, Boundary(self._activity, guard))
+        await self._server.start(settings.address, settings.tls_files())
         self.address = self._server.address
         self._rooms.catalogue.start()
         self._keep_going("dispatcher", self._dispatch())
         self._keep_going("watching", self._rooms.watching.run())
+        self._keep_going("guard", guard.run())
+        self._keep_going("audit", self._auditor.run())
 
     async def idle(self, hang_up: asyncio.Event) -> None:
         """Returns when there has been nothing to do for the time set, or at all after `hang_up`;
@@ -102,6 +115,7 @@ class Service:
         await rooms.dispatcher.close()
         rooms.calls.close()
         await stopping
+        await self._auditor.flush()
         await asyncio.to_thread(rooms.store.close)
 
     async def _dispatch(self) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from seedbed_server.errors import StartupError
+from seedbed_server.tls import TlsFiles
 
 MODULE_FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
@@ -66,7 +67,30 @@ class Settings(BaseSettings):
         "text", description="Form of the line that is printed once the server is ready."
     )
     insecure: bool = Field(
-        False, description="Listen on addresses that other machines reach, without TLS or tokens."
+        False,
+        description="Listen on addresses that other machines reach even without TLS or tokens.",
+    )
+    server_certificate: Path | None = Field(
+        None,
+        description="PEM file with the server's certificate and those that lead to its authority. "
+        "With it and `server_key` the server speaks TLS; changed files are read again.",
+    )
+    server_key: Path | None = Field(None, description="PEM file with the certificate's key.")
+    client_ca: Path | None = Field(
+        None,
+        description="PEM file with certificates; clients then have to show one signed by these.",
+    )
+    require_tokens: bool = Field(
+        False, description="Let in only callers with a token from `seedbed token create`."
+    )
+    rate_limit: float = Field(
+        200.0,
+        ge=0,
+        description="Calls a second of one token, or of one address without it, on average over "
+        "5 s; 0 sets no limit.",
+    )
+    audit_rows: int = Field(
+        100_000, ge=1, description="Rows of the audit that are kept; the oldest go first."
     )
     max_upload_bytes: int = Field(
         10 * 2**30, ge=1, description="Largest file that may be uploaded."
@@ -115,14 +139,38 @@ class Settings(BaseSettings):
     def _absolute(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(root.expanduser().absolute() for root in roots)
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "server_certificate", "server_key", "client_ca")
     @classmethod
-    def _absolute_folder(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()
+    def _absolute_path(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    def tls_files(self) -> TlsFiles | None:
+        """The files for TLS, None without it. Raises StartupError where one is missing."""
+        certificate, key = self.server_certificate, self.server_key
+        if certificate is None and key is None and self.client_ca is None:
+            return None
+        if certificate is None or key is None:
+            missing = "server_certificate" if certificate is None else "server_key"
+            given = "server_key" if certificate is None and key else "server_certificate"
+            given = given if certificate or key else "client_ca"
+            raise StartupError(
+                f"{given} is given and {missing} is not; TLS needs a certificate and its key: pass "
+                "--server-certificate FILE and --server-key FILE",
+                reason="TLS_INCOMPLETE",
+            )
+        if self.address.startswith("unix:"):
+            raise StartupError(
+                f"server_certificate: TLS is for HOST:PORT, and address {self.address!r} is a "
+                "socket, which the permissions of its folder protect; leave one of the two out",
+                reason="TLS_ON_SOCKET",
+            )
+        return TlsFiles(certificate, key, self.client_ca)
 
 
-def require_safe_address(address: str, insecure: bool) -> None:
-    """Raises StartupError for an address that is malformed, or that other machines reach."""
+def require_safe_address(settings: Settings) -> None:
+    """Raises StartupError for an address that is malformed, or that other machines reach while
+    anybody could listen or call."""
+    address = settings.address
     if address.startswith("unix:"):
         if len(address) <= len("unix:"):
             raise StartupError("address 'unix:' names no path; write unix:/path/to/socket")
@@ -133,10 +181,19 @@ def require_safe_address(address: str, insecure: bool) -> None:
         raise StartupError(
             f"address {address!r} is not of the form HOST:PORT or unix:PATH, such as 127.0.0.1:8470"
         )
-    if not insecure and not _is_loopback(host):
+    missing = [
+        option
+        for option, there in (
+            ("--server-certificate and --server-key", settings.server_certificate is not None),
+            ("--require-tokens", settings.require_tokens),
+        )
+        if not there
+    ]
+    if missing and not settings.insecure and not _is_loopback(host):
         raise StartupError(
-            f"address {address!r} can be reached from other machines, and this version has neither "
-            "TLS nor tokens; listen on 127.0.0.1, or pass --insecure where the network is trusted",
+            f"address {address!r} can be reached from other machines, for which TLS and tokens are "
+            f"needed: pass {', and '.join(missing)}; or listen on 127.0.0.1; or pass --insecure "
+            "where everybody on the network is trusted",
             reason="INSECURE_ADDRESS",
         )
 

@@ -16,6 +16,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from seedbed.credentials import Credentials
 from seedbed.v1 import (
     datasets_pb2,
     datasets_pb2_grpc,
@@ -31,17 +32,14 @@ from tests.executors.functions import CALLS
 ENDED = (jobs_pb2.Job.SUCCEEDED, jobs_pb2.Job.FAILED, jobs_pb2.Job.CANCELLED)
 
 
-class Harness:
-    """A running server. `events` and the like are shortcuts for tests."""
+OPTIONS = (("grpc.max_receive_message_length", 16 * 2**20),)
 
-    def __init__(self, process: subprocess.Popen[str], address: str, data_dir: Path, log: Path):
-        self.process = process
-        self.address = address
-        self.data_dir = data_dir
-        self.log = log
-        self.channel = grpc.insecure_channel(
-            address, options=[("grpc.max_receive_message_length", 16 * 2**20)]
-        )
+
+class Calls:
+    """A channel with its stubs. `events` and the like are shortcuts for tests."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
         self.tasks = tasks_pb2_grpc.TaskServiceStub(self.channel)
         self.datasets = datasets_pb2_grpc.DatasetServiceStub(self.channel)
         self.jobs = jobs_pb2_grpc.JobServiceStub(self.channel)
@@ -83,6 +81,30 @@ class Harness:
         self.events(name)
         return self.jobs.GetJob(jobs_pb2.GetJobRequest(name=name))
 
+
+class Harness(Calls):
+    """A running server, and calls of somebody to it."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[str],
+        address: str,
+        data_dir: Path,
+        log: Path,
+        credentials: Credentials,
+    ) -> None:
+        super().__init__(credentials.channel(address, OPTIONS))
+        self.process = process
+        self.address = address
+        self.data_dir = data_dir
+        self.log = log
+
+    @contextmanager
+    def calls(self, credentials: Credentials) -> Iterator[Calls]:
+        """Calls with other credentials."""
+        with credentials.channel(self.address, OPTIONS) as channel:
+            yield Calls(channel)
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal and waits; the exit status."""
         self.channel.close()
@@ -115,7 +137,11 @@ def command(data_dir: Path, *arguments: str, address: str = "127.0.0.1:0") -> li
 
 @contextmanager
 def launch(
-    data_dir: Path, *arguments: str, address: str = "127.0.0.1:0", **settings: Any
+    data_dir: Path,
+    *arguments: str,
+    address: str = "127.0.0.1:0",
+    credentials: Credentials | None = None,
+    **settings: Any,
 ) -> Iterator[Harness]:
     """A server that is ended after the block, if it still runs."""
     log = data_dir.with_name(f"{data_dir.name}.log")
@@ -132,7 +158,7 @@ def launch(
         line = process.stdout.readline()
         assert " serving on " in line, f"the server did not start: {log.read_text()}"
         where = line.partition(" serving on ")[2].partition(", data in ")[0]
-        harness = Harness(process, where, data_dir, log)
+        harness = Harness(process, where, data_dir, log, credentials or Credentials())
         yield harness
         harness.channel.close()
     finally:
@@ -149,17 +175,21 @@ class Refusal:
         self.code: grpc.StatusCode = error.code()
         self.message: str = error.details() or ""
         self.reason = ""
+        self.retry_seconds: float | None = None
         self.metadata: dict[str, str] = {}
         self.violations: dict[str, str] = {}
         status = rpc_status.from_call(error)
         for detail in status.details if status else ():
             info = error_details_pb2.ErrorInfo()
             bad = error_details_pb2.BadRequest()
+            retry = error_details_pb2.RetryInfo()
             if detail.Unpack(info):
                 assert info.domain == "seedbed.dev"
                 self.reason, self.metadata = info.reason, dict(info.metadata)
             if detail.Unpack(bad):
                 self.violations = {v.field: v.description for v in bad.field_violations}
+            if detail.Unpack(retry):
+                self.retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
 
 
 def refused(call: Any, *arguments: Any) -> Refusal:

@@ -8,11 +8,20 @@ from hypothesis import strategies as st
 
 from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.api import names
+from seedbed_server.api.access import Caller, set_caller
 from seedbed_server.api.requests import job_filter
+from seedbed_server.errors import PermissionDenied
 from seedbed_server.store import JobFilter
+from seedbed_server.tokens import Role
 
 IDS = st.from_regex(r"[a-z][a-z0-9-]{3,62}", fullmatch=True)
 PROJECTS = st.from_regex(r"[a-z][a-z0-9-]{0,62}", fullmatch=True)
+
+
+@pytest.fixture(autouse=True)
+def anybody() -> None:
+    """The caller of a server without tokens."""
+    set_caller(Caller("unix:"))
 
 
 @given(PROJECTS, IDS)
@@ -47,6 +56,24 @@ def test_names_that_will_not_do(name: str) -> None:
 def test_parents_that_will_not_do(parent: str) -> None:
     with pytest.raises(InvalidArgument, match="may be empty"):
         names.parse_parent(parent)
+
+
+def test_names_without_a_project_are_the_callers_and_others_projects_are_refused() -> None:
+    set_caller(Caller("unix:", "t1", Role.VIEWER, ("mine", "ours")))
+    assert names.parse("jobs", "abcd", "name") == ("mine", "abcd")
+    assert names.parse("jobs", "abcd", "name", "ours") == ("ours", "abcd")
+    assert names.parse_parent("") == "mine"
+    assert names.parse_parent("projects/ours") == "ours"
+    for parse in (
+        lambda: names.parse("jobs", "projects/theirs/jobs/abcd", "name"),
+        lambda: names.parse_parent("projects/theirs", "name"),
+    ):
+        with pytest.raises(PermissionDenied) as caught:
+            parse()
+        assert caught.value.message == (
+            "name: token 't1' is not for project 'theirs'; it is for mine, ours, or ask for a "
+            "token for 'theirs'"
+        )
 
 
 def test_filters_take_names_in_every_form() -> None:

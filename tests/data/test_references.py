@@ -140,6 +140,21 @@ def test_links_lead_no_further_than_their_targets_may(
     assert resolve([DataSource(str(root / "good.csv"))], policy)[0].path == inside
 
 
+def test_links_lead_to_no_upload(root: Path, policy: Policy) -> None:
+    """Whose an upload is, is known by its dataset's name and not by where it lies."""
+    for name in ("mine", "theirs"):
+        (policy.uploads / name).mkdir(parents=True)
+        (policy.uploads / name / "t.csv").write_text("a\n1\n")
+    (root / "folder").mkdir()
+    (root / "folder" / "t.csv").symlink_to(policy.uploads / "theirs" / "t.csv")
+    (policy.uploads / "mine" / "u.csv").symlink_to(policy.uploads / "theirs" / "t.csv")
+    for folder in (root / "folder", policy.uploads / "mine"):
+        with pytest.raises(InvalidArgument, match="is a link out of the folders"):
+            fingerprint(resolve([DataSource(str(folder))], policy))
+    (policy.uploads / "mine" / "u.csv").unlink()
+    assert fingerprint(resolve([DataSource(str(policy.uploads / "mine"))], policy)).size_bytes == 4
+
+
 def test_refuses_what_is_missing_or_no_file(root: Path, policy: Policy) -> None:
     os.mkfifo(root / "pipe")
     assert "does not exist" in refused(policy, DataSource(f"{root}/none.csv")).message

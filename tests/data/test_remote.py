@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from seedbed_server.data.references import (
     verify_unchanged,
 )
 from seedbed_server.data.sources import shown
+from tests.certificates import Certificate
 
 CSV = b"a,b\n1,x\n2,y\n"
 ETAG = {"ETag": '"1"'}
@@ -614,41 +614,10 @@ def test_the_policy_travels_as_json(open_policy: Policy) -> None:
 # --- https ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """A certificate for `localhost` that signs itself, and its key."""
-
-    path: Path
-    key: Path
-
-    @classmethod
-    def make(cls, folder: Path, *, days: int = 1) -> Certificate:
-        x509 = pytest.importorskip("cryptography.x509")
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        until = datetime.now(UTC) + timedelta(days=days)
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(until - timedelta(days=10))
-            .not_valid_after(until)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-            .sign(key, hashes.SHA256())
-        )
-        made = cls(folder / "certificate.pem", folder / "key.pem")
-        pem = serialization.Encoding.PEM
-        made.path.write_bytes(certificate.public_bytes(pem))
-        plain, secret = serialization.NoEncryption(), serialization.PrivateFormat.PKCS8
-        made.key.write_bytes(key.private_bytes(pem, secret, plain))
-        return made
-
-    def serve(self) -> Web:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.path, self.key)
-        return Web(context)
+def serve(certificate: Certificate) -> Web:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.path, certificate.key)
+    return Web(context)
 
 
 @pytest.fixture
@@ -656,7 +625,7 @@ def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     """An https server whose certificate this machine trusts, as one of a company's own."""
     certificate = Certificate.make(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
-    server = certificate.serve()
+    server = serve(certificate)
     yield server
     server.close()
 
@@ -682,7 +651,7 @@ def test_a_certificate_that_is_not_trusted(
     certificate = Certificate.make(tmp_path, days=days)
     if days < 0:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
-    server = certificate.serve()
+    server = serve(certificate)
     try:
         error = refused(server.uri("/t.csv", "localhost"), open_policy)
     finally:

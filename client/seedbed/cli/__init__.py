@@ -11,6 +11,7 @@ import sys
 import click
 
 import seedbed
+from seedbed.cli.administration import audit, token
 from seedbed.cli.data import dataset, datasets, inspect, tasks
 from seedbed.cli.insights import insights
 from seedbed.cli.jobs import job, jobs
@@ -20,7 +21,7 @@ from seedbed.cli.plan import plan
 from seedbed.cli.plugins import plugin
 from seedbed.cli.predict import predict
 from seedbed.cli.serve import serve
-from seedbed.cli.session import Session, connection_options
+from seedbed.cli.session import Session, connection_options, security_options
 from seedbed.cli.train import train
 
 INTERRUPTED = 130
@@ -31,6 +32,7 @@ INTERRUPTED = 130
     epilog="Example: seedbed train --task tabular --data sample://breast_cancer --budget 20s",
 )
 @connection_options
+@security_options
 @click.version_option(seedbed.__version__, prog_name="seedbed")
 def cli() -> None:
     """AutoML as a service: data and a task in, the best model out, serving."""
@@ -50,6 +52,8 @@ COMMANDS = (
     dataset,
     predict,
     plugin,
+    token,
+    audit,
 )
 for command in COMMANDS:
     cli.add_command(command)

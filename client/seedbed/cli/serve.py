@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
 
 import click
 
-import seedbed
-from seedbed.cli.session import Session, data_dir_option, pass_session
+from seedbed.cli.session import (
+    Session,
+    data_dir_option,
+    pass_session,
+    require_server_package,
+)
+
+_PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(
@@ -26,27 +31,51 @@ from seedbed.cli.session import Session, data_dir_option, pass_session
 )
 @click.option("--workers", type=click.IntRange(min=1), help="How many jobs run at once.")
 @click.option(
-    "--insecure", is_flag=True, help="Listen beyond this machine without TLS and authentication."
+    "--server-certificate",
+    type=_PEM,
+    help="PEM file with the server's certificate, for TLS. [env: SEEDBED_SERVER_CERTIFICATE]",
+)
+@click.option(
+    "--server-key", type=_PEM, help="PEM file with the certificate's key. [env: SEEDBED_SERVER_KEY]"
+)
+@click.option(
+    "--client-ca",
+    type=_PEM,
+    help="Let in only clients whose certificates these signed. [env: SEEDBED_CLIENT_CA]",
+)
+@click.option(
+    "--require-tokens",
+    is_flag=True,
+    help="Let in only callers with a token of `seedbed token create`.",
+)
+@click.option("--rate-limit", type=float, help="Calls a second of one caller; 0 for no limit.")
+@click.option(
+    "--insecure", is_flag=True, help="Listen beyond this machine even without TLS and tokens."
 )
 @data_dir_option
 @pass_session
 def serve(
-    session: Session, address: str, roots: tuple[Path, ...], workers: int | None, insecure: bool
+    session: Session,
+    /,
+    address: str,
+    roots: tuple[Path, ...],
+    require_tokens: bool,
+    insecure: bool,
+    **options: Path | float | None,
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM. Prints one line when it is ready."""
-    if importlib.util.find_spec("seedbed_server") is None:
-        raise seedbed.FailedPrecondition(
-            'the server is not installed: pip install "seedbed[server]"',
-            "FAILED_PRECONDITION",
-            "SERVER_NOT_INSTALLED",
-        )
+    require_server_package()
     arguments = ["--address", address]
     if session.data_dir:
         arguments += ["--data-dir", str(session.data_dir)]
     for root in roots:
         arguments += ["--allow-root", str(root.absolute())]
-    if workers is not None:
-        arguments += ["--workers", str(workers)]
+    for name, value in options.items():
+        if value is not None:
+            absolute = value.absolute() if isinstance(value, Path) else value
+            arguments += [f"--{name.replace('_', '-')}", str(absolute)]
+    if require_tokens:
+        arguments.append("--require-tokens")
     if insecure:
         arguments.append("--insecure")
     # The server takes this process over, so that signals reach it and nothing of the CLI stays.

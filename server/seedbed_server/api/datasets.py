@@ -20,7 +20,7 @@ from seedbed_server.api.predictions_convert import inspection_to_message
 from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.uploading import receive
 from seedbed_server.data import references
-from seedbed_server.data.references import DataSource, Fingerprint
+from seedbed_server.data.references import DataSource, Fingerprint, ResolvedSource
 from seedbed_server.jobs.sources import expand, payload_of, sources_of
 from seedbed_server.store import DATASET_SCHEME, Dataset
 from seedbed_server.store.values import new_id, now
@@ -111,11 +111,15 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
         """The dataset with its fingerprint, for which all of it is read."""
         try:
             expanded = await asyncio.to_thread(
-                expand, sources, self._rooms.store, self._rooms.files
+                expand, sources, project, self._rooms.store, self._rooms.files
             )
         except NotFound as error:
             raise InvalidArgument("dataset.sources", error.message) from error
-        taken = await self._fingerprint(expanded)
+        resolved = await asyncio.to_thread(references.resolve, expanded, self._rooms.policy)
+        for index, source in enumerate(sources):
+            if not source.uri.startswith(DATASET_SCHEME):
+                references.refuse_kept_upload(index, source, self._rooms.policy)
+        taken = await self._fingerprint(expanded, resolved)
         return Dataset(
             id=dataset_id or new_id(),
             project=project,
@@ -127,9 +131,10 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
             create_time=now(),
         )
 
-    async def _fingerprint(self, sources: Sequence[DataSource]) -> Fingerprint:
+    async def _fingerprint(
+        self, sources: Sequence[DataSource], resolved: Sequence[ResolvedSource]
+    ) -> Fingerprint:
         policy, settings = self._rooms.policy, self._rooms.settings
-        resolved = await asyncio.to_thread(references.resolve, sources, policy)
         if not any(source.is_remote for source in resolved):
             return await asyncio.to_thread(references.fingerprint, resolved)
         taken = await self._rooms.calls.call(
@@ -141,10 +146,7 @@ class DatasetServicer(datasets_pb2_grpc.DatasetServiceServicer):
 
     async def _get(self, name: str) -> Dataset:
         project, dataset_id = names.parse("datasets", name, "name")
-        dataset = await asyncio.to_thread(self._datasets.get, dataset_id)
-        if dataset.project != project:
-            raise NotFound(f"there is no dataset {dataset_id!r} in project {project!r}")
-        return dataset
+        return await asyncio.to_thread(self._datasets.get, dataset_id, project)
 
 
 def _file_name(uri: str) -> str:

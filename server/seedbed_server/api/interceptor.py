@@ -1,4 +1,4 @@
-"""Around every call: errors become statuses, and calls under way are counted."""
+"""Around every call: the guard, then errors become statuses, and calls under way are counted."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from grpc import aio
 
 from seedbed_sdk.errors import SeedbedError
 from seedbed_server.api import status
+from seedbed_server.api.guard import Guard
 
 log = structlog.get_logger()
 
@@ -52,8 +53,9 @@ class Boundary(aio.ServerInterceptor):
     """The only place where exceptions become statuses. What was not foreseen is logged with an id
     and shown without a traceback."""
 
-    def __init__(self, activity: Activity) -> None:
+    def __init__(self, activity: Activity, guard: Guard) -> None:
         self._activity = activity
+        self._guard = guard
 
     async def intercept_service(
         self,
@@ -65,19 +67,22 @@ class Boundary(aio.ServerInterceptor):
             return None
         method = handler_call_details.method
         common = (handler.request_deserializer, handler.response_serializer)
+        guard = self._guard
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                self._single(handler.unary_unary, method), *common
+                self._single(guard.single(handler.unary_unary, method), method), *common
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                self._single(handler.stream_unary, method), *common
+                self._single(guard.receiving(handler.stream_unary, method), method), *common
             )
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(handler.unary_stream, method), *common
+                self._stream(guard.stream(handler.unary_stream, method), method), *common
             )
-        return handler
+        return grpc.stream_stream_rpc_method_handler(
+            self._stream(guard.stream(handler.stream_stream, method), method), *common
+        )
 
     def _single(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +99,7 @@ def replay_of(store: Store, job: Job) -> Job:
             reason="NO_MODEL",
             metadata={"job": job.id, "state": str(job.state)},
         )
-    model = store.models.get(job.model)
+    model = store.models.get(job.model, job.project)
     recipes = {trial.number: trial.recipe for trial in store.trials.list(job.id)}
     members = model.recipe.get("members", [])
     if not model.digest or not members or not all(recipes.get(number) for number in members):
@@ -142,19 +143,16 @@ async def _task(rooms: Rooms, name: str, violations: list[FieldViolation]) -> Ta
 async def _dataset(
     rooms: Rooms, name: str, project: str, violations: list[FieldViolation]
 ) -> Dataset | None:
-    parsed = _collect(violations, lambda: names.parse("datasets", name, "job.dataset"))
+    parsed = _collect(violations, lambda: names.parse("datasets", name, "job.dataset", project))
     if parsed is None:
         return None
     owner, dataset_id = parsed
-    try:
-        dataset = await asyncio.to_thread(rooms.store.datasets.get, dataset_id)
-    except NotFound:
-        dataset = None
-    if dataset is None or dataset.project != owner or owner != project:
-        text = f"there is no dataset {dataset_id!r} in project {project!r}; create it first"
-        violations.append(FieldViolation("job.dataset", text))
-        return None
-    return dataset
+    if owner == project:
+        with suppress(NotFound):
+            return await asyncio.to_thread(rooms.store.datasets.get, dataset_id, project)
+    text = f"there is no dataset {dataset_id!r} in project {project!r}; create it first"
+    violations.append(FieldViolation("job.dataset", text))
+    return None
 
 
 def _collect(violations: list[FieldViolation], check: Callable[[], Any]) -> Any:

@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 280.0
 async def plan_of(rooms: Rooms, wanted: jobs_pb2.Job, project: str) -> jobs_pb2.JobPlan:
     """The plan of a job that is checked as for CreateJob. Raises as that does, and OutOfTime."""
     job = await wanted_job(rooms, jobs_pb2.CreateJobRequest(job=wanted), project)
-    dataset = await asyncio.to_thread(rooms.store.datasets.get, job.dataset)
+    dataset = await asyncio.to_thread(rooms.store.datasets.get, job.dataset, project)
     sources = await asyncio.to_thread(sources_of, dataset, rooms.store, rooms.files)
     winners = await asyncio.to_thread(rooms.store.winners.of, project, job.task)
     slot = rooms.dispatcher.slots[0]

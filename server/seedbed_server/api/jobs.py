@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from seedbed.v1 import jobs_pb2, jobs_pb2_grpc
-from seedbed_sdk.errors import InvalidArgument, NotFound
+from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.api import convert, names, requests
 from seedbed_server.api.job_creation import replay_of, wanted_job
 from seedbed_server.api.job_insights import insights_of
@@ -96,7 +96,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             # The worker that ended it may not have left yet.
             await self._rooms.dispatcher.gone(job.id)
             # It may have been deleted since, and would be missed only by the worker.
-            await asyncio.to_thread(self._rooms.store.datasets.get, job.dataset)
+            await asyncio.to_thread(self._rooms.store.datasets.get, job.dataset, job.project)
         job = await asyncio.to_thread(self._jobs.extend, job.id, more)
         self._rooms.watching.notify(job.id)
         self._rooms.dispatcher.wake()
@@ -146,7 +146,4 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def _get(self, name: str, field: str = "name") -> Job:
         project, job_id = names.parse("jobs", name, field)
-        job = await asyncio.to_thread(self._jobs.get, job_id)
-        if job.project != project:
-            raise NotFound(f"there is no job {job_id!r} in project {project!r}")
-        return job
+        return await asyncio.to_thread(self._jobs.get, job_id, project)

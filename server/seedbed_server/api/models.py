@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from seedbed.v1 import models_pb2, models_pb2_grpc, predictions_pb2, predictions_pb2_grpc
-from seedbed_sdk.errors import InvalidArgument, NotFound
+from seedbed_sdk.errors import InvalidArgument
 from seedbed_server.api import convert, names, requests
 from seedbed_server.api.predictions_convert import examples_from_messages, prediction_to_message
 from seedbed_server.api.rooms import Rooms
@@ -28,10 +28,7 @@ MAX_EXAMPLES = 10_000
 async def find_model(rooms: Rooms, name: str, field: str) -> Model:
     """Raises InvalidArgument for a malformed name, NotFound."""
     project, model_id = names.parse("models", name, field)
-    model = await asyncio.to_thread(rooms.store.models.get, model_id)
-    if model.project != project:
-        raise NotFound(f"there is no model {model_id!r} in project {project!r}")
-    return model
+    return await asyncio.to_thread(rooms.store.models.get, model_id, project)
 
 
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):

@@ -6,11 +6,10 @@ import re
 import uuid
 
 from seedbed_sdk.errors import InvalidArgument
-
-DEFAULT_PROJECT = "default"
+from seedbed_server.api import access
+from seedbed_server.tokens import is_project
 
 _ID = re.compile(r"[a-z][a-z0-9-]{3,62}")
-_PROJECT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _UPLOAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _SHOWN = 80
 
@@ -35,16 +34,18 @@ def task(name: str) -> str:
     return f"tasks/{name}"
 
 
-def parse(collection: str, name: str, field: str) -> tuple[str, str]:
+def parse(collection: str, name: str, field: str, project: str = "") -> tuple[str, str]:
     """The project and the id in `projects/P/COLLECTION/ID`, `COLLECTION/ID` or the short `ID`.
 
-    Raises InvalidArgument with `field` for anything else.
+    Without a project in it `project` is meant, or else the caller's own. Raises InvalidArgument
+    with `field` for anything else, PermissionDenied for a project that is not the caller's.
     """
-    example = f"projects/{DEFAULT_PROJECT}/{collection}/ID"
+    caller = access.caller()
+    project = project or caller.own_project
+    example = f"projects/{project}/{collection}/ID"
     if not name:
         raise InvalidArgument(field, f"is required; give a name such as {example}, or the short id")
     parts = name.split("/")
-    project = DEFAULT_PROJECT
     if len(parts) == 4 and parts[0] == "projects":
         project, parts = parts[1], parts[2:]
     if len(parts) == 2:
@@ -54,10 +55,11 @@ def parse(collection: str, name: str, field: str) -> tuple[str, str]:
                 f"{name[:_SHOWN]!r} names one of {parts[0]!r}; it takes one of {collection!r}",
             )
         parts = parts[1:]
-    if len(parts) != 1 or not _ID.fullmatch(parts[0]) or not _PROJECT.fullmatch(project):
+    if len(parts) != 1 or not _ID.fullmatch(parts[0]) or not is_project(project):
         raise InvalidArgument(
             field, f"{name[:_SHOWN]!r} is not a name such as {example}, nor a short id"
         )
+    caller.require_project(project, field)
     return project, parts[0]
 
 
@@ -71,15 +73,18 @@ def parse_task(name: str, field: str) -> str:
     return short
 
 
-def parse_parent(parent: str) -> str:
-    """The project in `projects/P`; the caller's own where it is empty. Raises InvalidArgument."""
+def parse_parent(parent: str, field: str = "parent") -> str:
+    """The project in `projects/P`; the caller's own where it is empty. Raises InvalidArgument, and
+    PermissionDenied for a project that is not the caller's."""
+    caller = access.caller()
     if not parent:
-        return DEFAULT_PROJECT
+        return caller.own_project
     parts = parent.split("/")
-    if len(parts) != 2 or parts[0] != "projects" or not _PROJECT.fullmatch(parts[1]):
+    if len(parts) != 2 or parts[0] != "projects" or not is_project(parts[1]):
         raise InvalidArgument(
-            "parent", f"{parent[:_SHOWN]!r} is not of the form projects/PROJECT; it may be empty"
+            field, f"{parent[:_SHOWN]!r} is not of the form projects/PROJECT; it may be empty"
         )
+    caller.require_project(parts[1], field)
     return parts[1]
 
 

@@ -111,7 +111,7 @@ def sources_from_messages(sources: Any, project: str) -> tuple[DataSource, ...]:
         field = f"dataset.sources[{index}]"
         uri = source.uri
         if names.names_dataset(uri):
-            owner, dataset_id = names.parse("datasets", uri, f"{field}.uri")
+            owner, dataset_id = names.parse("datasets", uri, f"{field}.uri", project)
             if owner != project:
                 raise InvalidArgument(
                     f"{field}.uri", f"{uri!r} is of another project than {project!r}"

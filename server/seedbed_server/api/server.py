@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -19,12 +20,13 @@ from seedbed.v1 import (
     tasks_pb2_grpc,
 )
 from seedbed_server.api.datasets import DatasetServicer
-from seedbed_server.api.interceptor import Activity, Boundary
+from seedbed_server.api.interceptor import Boundary
 from seedbed_server.api.jobs import JobServicer
 from seedbed_server.api.models import ModelServicer, PredictionServicer
 from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.tasks import TaskServicer
 from seedbed_server.errors import StartupError
+from seedbed_server.tls import ChangingTls, TlsFiles, TlsMaterial
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 OPTIONS = (
@@ -53,8 +55,8 @@ SERVICES = tuple(
 class Server:
     """Serves the rooms. `address` is what clients connect to, once started."""
 
-    def __init__(self, rooms: Rooms, activity: Activity) -> None:
-        self._server = aio.server(interceptors=(Boundary(activity),), options=OPTIONS)
+    def __init__(self, rooms: Rooms, boundary: Boundary) -> None:
+        self._server = aio.server(interceptors=(boundary,), options=OPTIONS)
         self._health = health.aio.HealthServicer()
         tasks_pb2_grpc.add_TaskServiceServicer_to_server(TaskServicer(rooms), self._server)
         datasets_pb2_grpc.add_DatasetServiceServicer_to_server(DatasetServicer(rooms), self._server)
@@ -68,10 +70,15 @@ class Server:
         reflection.enable_server_reflection(names, self._server)
         self.address = ""
 
-    async def start(self, address: str) -> None:
-        """Listens and serves. Raises StartupError where the address cannot be had."""
+    async def start(self, address: str, tls: TlsFiles | None = None) -> None:
+        """Listens and serves. Raises StartupError where the address cannot be had, or the files for
+        TLS will not do."""
+        credentials = None if tls is None else _credentials(tls)
         try:
-            port = self._server.add_insecure_port(address)
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise StartupError(
                 f"cannot listen on {address!r}; is another program using it? "
@@ -88,3 +95,24 @@ class Server:
         """Takes no new calls, and gives those under way some time."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
+
+
+def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Credentials that follow the files: gRPC asks before each handshake, on threads of its own."""
+    tls = ChangingTls(files)
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        material = tls.changed()
+        return None if material is None else _configuration(material)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(tls.material),
+        changed,  # type: ignore[arg-type]  # None is "no change", which the stubs do not know.
+        require_client_authentication=bool(files.client_ca),
+    )
+
+
+def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key, material.certificate)], material.client_ca
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -29,6 +30,10 @@ def to_status(error: Mapping[str, Any]) -> status_pb2.Status:
         reason=error["reason"], domain=DOMAIN, metadata=error["metadata"]
     )
     status.details.append(_pack(info))
+    if "retry_seconds" in error:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(timedelta(seconds=error["retry_seconds"]))
+        status.details.append(_pack(retry))
     if error["violations"]:
         bad = error_details_pb2.BadRequest()
         for field, description in error["violations"]:

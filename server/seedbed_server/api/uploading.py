@@ -86,7 +86,7 @@ def _upload(header: datasets_pb2.UploadHeader, max_bytes: int) -> Upload:
         names.check_id(header.dataset_id, "header.dataset_id")
     return Upload(
         id=names.check_upload_id(header.upload_id),
-        project=names.parse_parent(header.parent),
+        project=names.parse_parent(header.parent, "header.parent"),
         file_name=header.file_name,
         size_bytes=header.size_bytes,
         sha256=sha256,

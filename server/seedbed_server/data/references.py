@@ -15,7 +15,7 @@ from typing import Any
 from seedbed_sdk.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from seedbed_server.data.folders import unreadable
 from seedbed_server.data.sources import SPLITS, DataSource, Policy, ResolvedSource, shown
-from seedbed_server.data.uris import resolve_one
+from seedbed_server.data.uris import refuse_kept_upload, resolve_one
 
 __all__ = [
     "SPLITS",
@@ -25,6 +25,7 @@ __all__ = [
     "ResolvedSource",
     "fetch",
     "fingerprint",
+    "refuse_kept_upload",
     "resolve",
     "resolve_unchanged",
     "signature",

@@ -65,7 +65,35 @@ def resolve_one(
         return remote
     path = _local_path(field, source.uri, scheme)
     target = checked_path(field, path, policy, roots)
-    return ResolvedSource(index, source, policy, target, roots=roots)
+    return ResolvedSource(index, source, policy, target, roots=_within_reach(target, policy))
+
+
+def refuse_kept_upload(index: int, source: DataSource, policy: Policy) -> None:
+    """Raises InvalidArgument for a source that a caller gave and that leads to where uploads are
+    kept: they belong to projects, and whose they are is known by the names of their datasets."""
+    scheme = scheme_of(source.uri)
+    if scheme not in ("", "file", "sqlite"):
+        return
+    field = source_field(index)
+    path = sqlite_path(source.uri) if scheme == "sqlite" else _local_path(field, source.uri, scheme)
+    uploads, target = policy.uploads.resolve(), path.resolve()
+    if target.is_relative_to(uploads) or uploads.is_relative_to(target):
+        raise InvalidArgument(
+            field,
+            f"{path} leads to where uploads are kept; name the dataset that the file was uploaded "
+            "as, such as datasets/ID",
+            reason="OUTSIDE_ALLOWED_ROOTS",
+        )
+
+
+def _within_reach(target: Path, policy: Policy) -> tuple[Path, ...]:
+    """The folders that links inside a source may lead to: what everybody may read, and of the
+    uploads only the one that the source itself is, since others may be another project's."""
+    allowed = tuple(root.resolve() for root in policy.allowed_roots)
+    uploads = policy.uploads.resolve()
+    if target == uploads or not target.is_relative_to(uploads):
+        return allowed
+    return (*allowed, uploads / target.relative_to(uploads).parts[0])
 
 
 def checked_path(field: str, path: Path, policy: Policy, roots: tuple[Path, ...]) -> Path:

@@ -17,7 +17,7 @@ def sources_of(dataset: Dataset, store: Store, files: Files) -> tuple[DataSource
     """
     if dataset.upload_file:
         return (DataSource(str(files.uploaded(dataset.id, dataset.upload_file))),)
-    return expand(dataset.sources, store, files)
+    return expand(dataset.sources, dataset.project, store, files)
 
 
 def payload_of(sources: Sequence[DataSource], layout: str = "") -> dict[str, Any]:
@@ -25,15 +25,18 @@ def payload_of(sources: Sequence[DataSource], layout: str = "") -> dict[str, Any
     return {"sources": [asdict(source) for source in sources], "layout": layout}
 
 
-def expand(sources: Sequence[DataSource], store: Store, files: Files) -> tuple[DataSource, ...]:
+def expand(
+    sources: Sequence[DataSource], project: str, store: Store, files: Files
+) -> tuple[DataSource, ...]:
     """Sources that name no dataset. A reference is a URI `dataset:ID`; its split, where it has one,
-    goes for all of that dataset. Raises NotFound for one that was deleted."""
+    goes for all of that dataset. Raises NotFound for one that was deleted, or is of another
+    project."""
     expanded: list[DataSource] = []
     for source in sources:
         if not source.uri.startswith(DATASET_SCHEME):
             expanded.append(source)
             continue
-        dataset = store.datasets.get(source.uri.removeprefix(DATASET_SCHEME))
+        dataset = store.datasets.get(source.uri.removeprefix(DATASET_SCHEME), project)
         expanded += [
             replace(inner, split=source.split or inner.split, role=source.role or inner.role)
             for inner in sources_of(dataset, store, files)

@@ -7,10 +7,18 @@ from seedbed_server.store.files import Files, ModelFolder
 from seedbed_server.store.pages import Page, PageRequest
 from seedbed_server.store.prepared import PreparedFolders, PreparedStore
 from seedbed_server.store.store import Store
-from seedbed_server.store.values import DATASET_SCHEME, Dataset, JobFilter, RequestKey, Upload
+from seedbed_server.store.values import (
+    DATASET_SCHEME,
+    AuditRow,
+    Dataset,
+    JobFilter,
+    RequestKey,
+    Upload,
+)
 
 __all__ = [
     "DATASET_SCHEME",
+    "AuditRow",
     "Dataset",
     "Files",
     "JobFilter",

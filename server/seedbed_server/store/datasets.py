@@ -72,10 +72,13 @@ class Datasets:
             earlier = answered(connection, request)
             return None if earlier is None else _get(connection, earlier)
 
-    def get(self, dataset_id: str) -> Dataset:
-        """Raises NotFound."""
+    def get(self, dataset_id: str, project: str | None = None) -> Dataset:
+        """Raises NotFound, also for a dataset of another project than is given."""
         with self._database.reading() as connection:
-            return _get(connection, dataset_id)
+            dataset = _get(connection, dataset_id)
+        if project not in (None, dataset.project):
+            raise _not_found(dataset_id)
+        return dataset
 
     def exists(self, dataset_id: str) -> bool:
         with self._database.reading() as connection:
@@ -181,8 +184,12 @@ def _require_unused(dataset_id: str, noun: str, users: Sequence[str]) -> None:
 def _get(connection: sa.Connection, dataset_id: str) -> Dataset:
     row = connection.execute(sa.select(_table).where(_table.c.id == dataset_id)).first()
     if row is None:
-        raise NotFound(f"there is no dataset {dataset_id!r}", metadata={"dataset": dataset_id})
+        raise _not_found(dataset_id)
     return _from_row(row)
+
+
+def _not_found(dataset_id: str) -> NotFound:
+    return NotFound(f"there is no dataset {dataset_id!r}", metadata={"dataset": dataset_id})
 
 
 def _to_row(dataset: Dataset) -> dict[str, Any]:

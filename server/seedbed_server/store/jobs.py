@@ -77,10 +77,13 @@ class Jobs:
             earlier = answered(connection, request)
             return None if earlier is None else _get(connection, earlier)
 
-    def get(self, job_id: str) -> Job:
-        """Raises NotFound."""
+    def get(self, job_id: str, project: str | None = None) -> Job:
+        """Raises NotFound, also for a job of another project than is given."""
         with self._database.reading() as connection:
-            return _get(connection, job_id)
+            job = _get(connection, job_id)
+        if project not in (None, job.project):
+            raise not_found(job_id)
+        return job
 
     def list(self, project: str, which: JobFilter, page: PageRequest) -> Page[Job]:
         """The newest first."""

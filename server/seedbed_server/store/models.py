@@ -25,11 +25,11 @@ class Models:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, model_id: str) -> Model:
-        """Raises NotFound."""
+    def get(self, model_id: str, project: str | None = None) -> Model:
+        """Raises NotFound, also for a model of another project than is given."""
         with self._database.reading() as connection:
             row = connection.execute(sa.select(_table).where(_table.c.id == model_id)).first()
-        if row is None:
+        if row is None or project not in (None, row.project):
             raise _not_found(model_id)
         return _from_row(row)
 

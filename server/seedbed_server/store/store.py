@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from seedbed_server.store import migrations, requests
+from seedbed_server.store.audit import Audit
 from seedbed_server.store.database import Database
 from seedbed_server.store.datasets import Datasets, Uploads
 from seedbed_server.store.jobs import Jobs
 from seedbed_server.store.models import Models
+from seedbed_server.store.tokens import Tokens
 from seedbed_server.store.trials import Events, Trials
 from seedbed_server.store.values import now
 from seedbed_server.store.winners import Winners
@@ -30,6 +32,8 @@ class Store:
         self.events = Events(self._database)
         self.models = Models(self._database)
         self.winners = Winners(self._database)
+        self.tokens = Tokens(self._database)
+        self.audit = Audit(self._database)
 
     def migrate(self) -> None:
         """Brings the database to this version's tables. Raises StartupError for a newer one."""

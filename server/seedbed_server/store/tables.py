@@ -205,3 +205,31 @@ requests = sa.Table(
     sa.Column("resource", sa.String(63), nullable=False),
     sa.Column("create_time", UtcTime, nullable=False),
 )
+
+# A token itself is nowhere, only the SHA-256 of its secret.
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.String(63), primary_key=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("projects", sa.JSON, nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("expire_time", UtcTime),
+    sa.Column("revoke_time", UtcTime),
+)
+
+# Who called what, the newest with the highest number.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("time", UtcTime, nullable=False),
+    sa.Column("token", sa.String(63), nullable=False),
+    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("outcome", sa.String(24), nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+)

@@ -73,6 +73,20 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRow:
+    """Calls that were alike within about a second. `token` is the id of the caller's token, empty
+    without one; `outcome` is the name of a gRPC status."""
+
+    time: datetime
+    token: str
+    peer: str
+    method: str
+    resource: str
+    outcome: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class JobFilter:
     """Which jobs to list; empty means any."""
 
