@@ -68,6 +68,17 @@ class Settings(BaseSettings):
     insecure: bool = Field(
         False, description="Listen on addresses that other machines reach, without TLS or tokens."
     )
+    metrics_address: str = Field(
+        "",
+        description="Where to answer Prometheus: HOST:PORT (port 0 takes a free one); nowhere if "
+        "empty.",
+    )
+    traces_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/]+\S*)?$",
+        description="Collector to send traces to, by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318; if empty the standard OTEL_EXPORTER_OTLP_ENDPOINT says.",
+    )
     max_upload_bytes: int = Field(
         10 * 2**30, ge=1, description="Largest file that may be uploaded."
     )
@@ -120,18 +131,29 @@ def require_safe_address(address: str, insecure: bool) -> None:
         if len(address) <= len("unix:"):
             raise StartupError("address 'unix:' names no path; write unix:/path/to/socket")
         return
+    form = "HOST:PORT or unix:PATH, such as 127.0.0.1:8470"
+    _require_safe_host("address", address, form, insecure)
+
+
+def require_safe_metrics_address(address: str, insecure: bool) -> tuple[str, int]:
+    """The host and the port. Raises StartupError for an address that is malformed, or that other
+    machines reach."""
+    form = "HOST:PORT, such as 127.0.0.1:9470"
+    return _require_safe_host("metrics address", address, form, insecure)
+
+
+def _require_safe_host(what: str, address: str, form: str, insecure: bool) -> tuple[str, int]:
     host, separator, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise StartupError(
-            f"address {address!r} is not of the form HOST:PORT or unix:PATH, such as 127.0.0.1:8470"
-        )
+        raise StartupError(f"{what} {address!r} is not of the form {form}")
     if not insecure and not _is_loopback(host):
         raise StartupError(
-            f"address {address!r} can be reached from other machines, and this version has neither "
+            f"{what} {address!r} can be reached from other machines, and this version has neither "
             "TLS nor tokens; listen on 127.0.0.1, or pass --insecure where the network is trusted",
             reason="INSECURE_ADDRESS",
         )
+    return host, int(port)
 
 
 def _is_loopback(host: str) -> bool:

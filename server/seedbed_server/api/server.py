@@ -19,9 +19,10 @@ from seedbed.v1 import (
     tasks_pb2_grpc,
 )
 from seedbed_server.api.datasets import DatasetServicer
-from seedbed_server.api.interceptor import Activity, Boundary
+from seedbed_server.api.interceptor import Boundary
 from seedbed_server.api.jobs import JobServicer
 from seedbed_server.api.models import ModelServicer, PredictionServicer
+from seedbed_server.api.observing import Activity, Observer
 from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.tasks import TaskServicer
 from seedbed_server.errors import StartupError
@@ -54,7 +55,8 @@ class Server:
     """Serves the rooms. `address` is what clients connect to, once started."""
 
     def __init__(self, rooms: Rooms, activity: Activity) -> None:
-        self._server = aio.server(interceptors=(Boundary(activity),), options=OPTIONS)
+        observer = Observer(activity, rooms.metrics, rooms.tracing)
+        self._server = aio.server(interceptors=(Boundary(observer),), options=OPTIONS)
         self._health = health.aio.HealthServicer()
         tasks_pb2_grpc.add_TaskServiceServicer_to_server(TaskServicer(rooms), self._server)
         datasets_pb2_grpc.add_DatasetServiceServicer_to_server(DatasetServicer(rooms), self._server)

@@ -60,6 +60,7 @@ def answer_calls(
     threading.Thread(target=_receive, args=(requests, inbox), name="inbox", daemon=True).start()
     while True:
         request = unpack(inbox.get())
+        logs.bind_process(call=request["function"])
         answer = _answer(table, request["function"], request["payload"])
         try:
             answers.send_bytes(answer)
