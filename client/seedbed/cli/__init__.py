@@ -12,6 +12,7 @@ import click
 
 import seedbed
 from seedbed.cli.data import dataset, datasets, inspect, tasks
+from seedbed.cli.doctor import doctor
 from seedbed.cli.insights import insights
 from seedbed.cli.jobs import job, jobs
 from seedbed.cli.models import model, models
@@ -50,6 +51,7 @@ COMMANDS = (
     dataset,
     predict,
     plugin,
+    doctor,
 )
 for command in COMMANDS:
     cli.add_command(command)

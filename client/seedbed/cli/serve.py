@@ -28,10 +28,22 @@ from seedbed.cli.session import Session, data_dir_option, pass_session
 @click.option(
     "--insecure", is_flag=True, help="Listen beyond this machine without TLS and authentication."
 )
+@click.option("--metrics-address", metavar="HOST:PORT", help="Where to answer Prometheus.")
+@click.option(
+    "--traces-endpoint",
+    metavar="URL",
+    help="OpenTelemetry collector (OTLP over HTTP) to send traces to.",
+)
 @data_dir_option
 @pass_session
 def serve(
-    session: Session, address: str, roots: tuple[Path, ...], workers: int | None, insecure: bool
+    session: Session,
+    address: str,
+    roots: tuple[Path, ...],
+    workers: int | None,
+    insecure: bool,
+    metrics_address: str | None,
+    traces_endpoint: str | None,
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM. Prints one line when it is ready."""
     if importlib.util.find_spec("seedbed_server") is None:
@@ -47,6 +59,10 @@ def serve(
         arguments += ["--allow-root", str(root.absolute())]
     if workers is not None:
         arguments += ["--workers", str(workers)]
+    if metrics_address:
+        arguments += ["--metrics-address", metrics_address]
+    if traces_endpoint:
+        arguments += ["--traces-endpoint", traces_endpoint]
     if insecure:
         arguments.append("--insecure")
     # The server takes this process over, so that signals reach it and nothing of the CLI stays.

@@ -15,6 +15,8 @@ from seedbed.v1 import (
     models_pb2_grpc,
     predictions_pb2,
     predictions_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
     tasks_pb2,
     tasks_pb2_grpc,
 )
@@ -24,6 +26,7 @@ from seedbed_server.api.jobs import JobServicer
 from seedbed_server.api.models import ModelServicer, PredictionServicer
 from seedbed_server.api.observing import Activity, Observer
 from seedbed_server.api.rooms import Rooms
+from seedbed_server.api.server_status import ServerServicer
 from seedbed_server.api.tasks import TaskServicer
 from seedbed_server.errors import StartupError
 
@@ -47,6 +50,7 @@ SERVICES = tuple(
         (jobs_pb2, "JobService"),
         (models_pb2, "ModelService"),
         (predictions_pb2, "PredictionService"),
+        (server_pb2, "ServerService"),
     )
 )
 
@@ -65,6 +69,7 @@ class Server:
         predictions_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionServicer(rooms), self._server
         )
+        server_pb2_grpc.add_ServerServiceServicer_to_server(ServerServicer(rooms), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -247,6 +247,11 @@ class Jobs:
             oldest = connection.execute(queued).scalar()
         return Census(by_state, oldest)
 
+    def newest_time(self) -> datetime | None:
+        """When a job was last written; None without any."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.max(_table.c.update_time))).scalar()
+
     def ids(self) -> set[str]:
         """The ids of all jobs."""
         with self._database.reading() as connection:

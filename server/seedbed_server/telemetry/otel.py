@@ -5,9 +5,12 @@ Spans hold no data and no text that could hold some: ids, numbers, names of task
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import random
 import threading
+import time
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -31,12 +34,26 @@ from seedbed_server.telemetry.tracing import CLOSING_SECONDS, CallSpan, JobTrace
 _system = random.SystemRandom()
 setattr(http, "random", _system)  # noqa: B010 - a module's name, which has no type to assign to
 
+SILENT_SECONDS = 60.0
+_EXPORTER_LOG = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _W3C = TraceContextTextMapPropagator()
 _HEADERS = frozenset(_W3C.fields)
 # The codes that are the server's fault, as OpenTelemetry's conventions for gRPC have it.
 _FAULTS = frozenset(
     ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 )
+
+
+class _Seldom(logging.Filter):
+    """Lets a line through once a minute: a collector that is away is so for every batch."""
+
+    _last = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.ERROR or time.monotonic() - self._last < SILENT_SECONDS:
+            return False
+        self._last = time.monotonic()
+        return True
 
 
 class _Ids(IdGenerator):
@@ -58,6 +75,7 @@ class OpenTelemetry(Tracing):
         self._provider = TracerProvider(
             resource=_resource(), id_generator=_Ids(), shutdown_on_exit=False
         )
+        logging.getLogger(_EXPORTER_LOG).addFilter(_Seldom())
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("seedbed_server", __version__)
 
