@@ -97,7 +97,7 @@ def test_what_was_done_is_counted_and_names_nobody(
     assert failed.state == jobs_pb2.Job.FAILED
     request = predictions_pb2.PredictRequest(
         model=job.model,
-        examples=[values_pb2.Example(fields={"a": values_pb2.ExampleValue(double_value=1.0)})] * 4,
+        examples=[values_pb2.Example(fields={"a": values_pb2.Value(double_value=1.0)})] * 4,
     )
     server.predictions.Predict(request, timeout=30)
     refused(server.jobs.GetJob, jobs_pb2.GetJobRequest(name="jobs/user-text"))
