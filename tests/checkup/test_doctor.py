@@ -51,10 +51,11 @@ def test_a_server_that_is_well(tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stdout
     assert shown.stderr == ""
     lines = shown.stdout.splitlines()
-    assert max(map(len, lines)) <= 80
+    # Folded to the terminal, but never within a path.
+    assert all(len(line) <= 80 or str(tmp_path) in line for line in lines)
     assert re.match(rf"OK +server +{re.escape(server.address)} answers in [\d.]+ ms$", lines[0])
     assert re.search(r"^OK +server +version 0\.1\.0, as this client, up 0:0", lines[1])
-    assert f"read from\n{' ' * 10}" in shown.stdout or str(tmp_path) in shown.stdout
+    assert str(tmp_path) in shown.stdout
     assert re.search(r"^OK +database +it is whole$", shown.stdout, re.M)
     assert re.search(r"^OK +database +a change is safe after [\d.]+ ms$", shown.stdout, re.M)
     found = json.loads(answer.stdout)
