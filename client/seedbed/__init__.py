@@ -40,6 +40,7 @@ from seedbed.job_parts import (
     Replay,
 )
 from seedbed.model import Model
+from seedbed.server_status import Check, ServerStatus
 from seedbed.space import Choices, FloatRange, IntRange, parse_domain
 from seedbed.types import (
     Architecture,
@@ -88,6 +89,7 @@ __all__ = [
     "BestChanged",
     "Budget",
     "Cancelled",
+    "Check",
     "Choices",
     "Classification",
     "Client",
@@ -138,6 +140,7 @@ __all__ = [
     "Score",
     "SeedbedError",
     "Segmentation",
+    "ServerStatus",
     "SideTable",
     "Source",
     "StateChanged",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,10 @@ from seedbed.errors import SeedbedError, invalid
 from seedbed.job import Job
 from seedbed.job_parts import JobPlan
 from seedbed.model import Model
+from seedbed.server_status import ServerStatus, server_status
 from seedbed.space import as_domain
 from seedbed.types import Budget, Dataset, Event, Inspection, PluginProblem, Task
-from seedbed.v1 import datasets_pb2, jobs_pb2, models_pb2, tasks_pb2
+from seedbed.v1 import datasets_pb2, jobs_pb2, models_pb2, server_pb2, tasks_pb2
 from seedbed.values import to_duration, to_struct
 
 Data = str | Path | Dataset | Sequence[str | Path]
@@ -35,6 +37,7 @@ _PAGE = 200
 _START_SECONDS = 60.0
 # An idle server is gone well within this; only one that hangs is left behind.
 _EXIT_SECONDS = 15.0
+_CALLS_TIMED = 3
 _UNFINISHED = "QUEUED", "PREPARING", "SEARCHING", "FINISHING"
 
 
@@ -163,6 +166,23 @@ class Client:
             if self._connection.call(lambda s: s.jobs.ListJobs, request).jobs:
                 return True
         return False
+
+    # The server
+
+    def answer_seconds(self) -> float:
+        """Seconds of the fastest of a few calls that ask only whether the server is there."""
+        taken = []
+        for _ in range(_CALLS_TIMED):
+            began = time.perf_counter()
+            self._connection.check_answers()
+            taken.append(time.perf_counter() - began)
+        return min(taken)
+
+    def server_status(self) -> ServerStatus:
+        """How the server and its machine are; it takes up to about half a minute to look."""
+        request = server_pb2.GetServerStatusRequest()
+        call = self._connection.call
+        return server_status(call(lambda s: s.server.GetServerStatus, request, slow=True))
 
     # Tasks
 

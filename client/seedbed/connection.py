@@ -18,6 +18,7 @@ from seedbed.v1 import (
     jobs_pb2_grpc,
     models_pb2_grpc,
     predictions_pb2_grpc,
+    server_pb2_grpc,
     tasks_pb2_grpc,
 )
 
@@ -26,7 +27,14 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # A server that is just being restarted is given this long to answer a first call, in seconds.
 _FIRST_ANSWER = 2.0
 
-_SERVICES = ("TaskService", "DatasetService", "JobService", "ModelService", "PredictionService")
+_SERVICES = (
+    "TaskService",
+    "DatasetService",
+    "JobService",
+    "ModelService",
+    "PredictionService",
+    "ServerService",
+)
 # gRPC would send a stream's messages again from the start; these go on by their own cursors.
 _STREAMS = (
     ("DatasetService", "UploadDataset"),
@@ -47,6 +55,7 @@ class Stubs:
     jobs: jobs_pb2_grpc.JobServiceStub
     models: models_pb2_grpc.ModelServiceStub
     predictions: predictions_pb2_grpc.PredictionServiceStub
+    server: server_pb2_grpc.ServerServiceStub
 
 
 def service_config() -> str:
@@ -126,6 +135,7 @@ class Connection:
             jobs_pb2_grpc.JobServiceStub(self._channel),
             models_pb2_grpc.ModelServiceStub(self._channel),
             predictions_pb2_grpc.PredictionServiceStub(self._channel),
+            server_pb2_grpc.ServerServiceStub(self._channel),
         )
 
     def revive(self) -> bool:

@@ -94,6 +94,11 @@ class Task(ABC, Generic[Options]):
         runs to check a job before it is queued.
         """
 
+    def missing(self) -> Sequence[str]:
+        """What would make the task better and is not installed, such as pretrained weights: a
+        sentence each, what is missing and, after `; `, what would bring it. For operators."""
+        return ()
+
     def for_metric(self, options: Options, metric: str) -> Options:  # noqa: ARG002
         """The options, with what follows from the metric the user named, such as ranking items
         where a ranking is to be measured. Empty where none was named."""

@@ -49,6 +49,11 @@ def available() -> tuple[str, ...]:
     return tuple(name for name in SHAPES if _folder(name) is not None)
 
 
+def missing() -> tuple[str, ...]:
+    """Says so where no weights are installed."""
+    return () if available() else (NOTHING_PRETRAINED,)
+
+
 def load(name: str) -> Encoder:
     """The pretrained encoder. Raises FileNotFoundError where its weights are not installed."""
     from safetensors.torch import load_file

@@ -25,7 +25,7 @@ from seedbed_sdk.task import Task, TaskOptions
 from seedbed_text import encoders
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -64,6 +64,9 @@ class TextTask(Task[TextOptions]):
     def _target(self, columns: tuple[str, ...]) -> TargetBlock:
         """The target block for the columns to predict. Raises InvalidArgument with `job.target`."""
 
+    def missing(self) -> Sequence[str]:
+        return encoders.missing()
+
     def data_block(self, dataset: Dataset, target: str, options: TextOptions) -> DataBlock:
         tables: Mapping[str, pd.DataFrame]
         splitter = choose_splitter(options, files="" if dataset.layout == "table" else TEXT)
@@ -88,14 +91,13 @@ class TextTask(Task[TextOptions]):
         items = {
             split: select_columns(split, table, wanted, dividing) for split, table in tables.items()
         }
-        notes = () if encoders.available() else (encoders.NOTHING_PRETRAINED,)
         return DataBlock(
             inputs=[TextBlock(texts)],
             target=self._target(targets),
             items=items,
             splitter=splitter,
             max_bad_fraction=options.max_bad_fraction,
-            notes=notes,
+            notes=encoders.missing(),
         )
 
 

@@ -33,6 +33,11 @@ def available() -> tuple[str, ...]:
     return (*packaged, *(name for name in TORCHVISION if _cached_file(name) is not None))
 
 
+def missing() -> tuple[str, ...]:
+    """Says so where no pretrained weights are here."""
+    return () if available() else (NOTHING_PRETRAINED,)
+
+
 def build(name: str, *, pretrained: bool, frozen: int = 0) -> nn.Module:
     """A backbone: float pictures [B, H, W, 3], 0 to 255, to features [B, feature_size].
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -55,6 +56,9 @@ class Segmentation(Task[SegmentationOptions]):
     layouts: ClassVar[tuple[str, ...]] = ("image_masks",)
     contents: ClassVar[tuple[str, ...]] = ("image",)
 
+    def missing(self) -> Sequence[str]:
+        return backbones.missing()
+
     def data_block(self, dataset: Dataset, target: str, options: SegmentationOptions) -> DataBlock:
         if target not in ("", MASK):
             raise InvalidArgument(
@@ -80,5 +84,5 @@ class Segmentation(Task[SegmentationOptions]):
             items=items,
             splitter=choose_splitter(options, files=IMAGE),
             max_bad_fraction=options.max_bad_fraction,
-            notes=() if backbones.available() else (backbones.NOTHING_PRETRAINED,),
+            notes=backbones.missing(),
         )

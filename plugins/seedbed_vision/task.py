@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from seedbed_sdk.blocks import (
@@ -43,6 +43,9 @@ class ImageClassification(Task[TaskOptions]):
     layouts: ClassVar[tuple[str, ...]] = ("class_folders", "file_table")
     contents: ClassVar[tuple[str, ...]] = ("image",)
 
+    def missing(self) -> Sequence[str]:
+        return backbones.missing()
+
     def data_block(self, dataset: Dataset, target: str, options: TaskOptions) -> DataBlock:
         items = items_from(dataset, target, column=IMAGE)
         column = _only(
@@ -68,6 +71,9 @@ class ImageMultilabel(Task[TaskOptions]):
     layouts: ClassVar[tuple[str, ...]] = ("class_folders", "file_table")
     contents: ClassVar[tuple[str, ...]] = ("image",)
 
+    def missing(self) -> Sequence[str]:
+        return backbones.missing()
+
     def data_block(self, dataset: Dataset, target: str, options: TaskOptions) -> DataBlock:
         items = items_from(dataset, target, column=IMAGE)
         splits = items.splits
@@ -91,6 +97,9 @@ class ImageRegression(Task[TaskOptions]):
     target_types: ClassVar[tuple[str, ...]] = ("regression",)
     layouts: ClassVar[tuple[str, ...]] = ("file_table",)
     contents: ClassVar[tuple[str, ...]] = ("image",)
+
+    def missing(self) -> Sequence[str]:
+        return backbones.missing()
 
     def data_block(self, dataset: Dataset, target: str, options: TaskOptions) -> DataBlock:
         items = items_from(dataset, target, column=IMAGE)
@@ -119,7 +128,7 @@ def _of_pictures(
         items=splits,
         splitter=choose_splitter(options, files=IMAGE),
         max_bad_fraction=options.max_bad_fraction,
-        notes=() if backbones.available() else (backbones.NOTHING_PRETRAINED,),
+        notes=backbones.missing(),
     )
 
 

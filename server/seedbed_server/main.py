@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
@@ -19,8 +19,16 @@ from pydantic import ValidationError
 from seedbed_server import __version__, logs
 from seedbed_server.errors import StartupError
 from seedbed_server.executors.processes import end_children, start_fork_server
-from seedbed_server.settings import Settings, require_safe_address
+from seedbed_server.settings import (
+    Settings,
+    require_safe_address,
+    require_safe_metrics_address,
+)
 from seedbed_server.store import Files
+from seedbed_server.telemetry import tracing
+
+if TYPE_CHECKING:
+    from seedbed_server.service import Service
 
 log = structlog.get_logger()
 
@@ -53,6 +61,11 @@ log = structlog.get_logger()
 )
 @click.option("--workers", type=int, help="Jobs that run at once without an accelerator.")
 @click.option("--devices", help="`auto`, `cpu`, or accelerators such as `cuda:0,cuda:1`.")
+@click.option("--metrics-address", help="HOST:PORT to answer Prometheus at; off by default.")
+@click.option(
+    "--traces-endpoint",
+    help="URL of an OTLP/HTTP collector to send traces to; or OTEL_EXPORTER_OTLP_ENDPOINT.",
+)
 @click.option("--idle-exit", type=float, help="Exit after so many seconds without work.")
 @click.option("--ready-line", type=click.Choice(["text", "json"]), help="Form of the ready line.")
 @click.option("--server-certificate", type=click.Path(path_type=Path), help="For TLS, PEM.")
@@ -96,12 +109,15 @@ def serve(settings: Settings) -> int:
     files = Files(settings.data_dir)
     try:
         require_safe_address(settings)
+        if settings.metrics_address:
+            require_safe_metrics_address(settings.metrics_address, settings.insecure)
+        tracing.choose(settings.traces_endpoint)
         files.create()
         lock = files.lock()
     except StartupError as error:
         print(f"seedbed: {error.message}", file=sys.stderr)  # noqa: T201
         return 1
-    start_fork_server(settings.preload)
+    start_fork_server((*settings.preload, *tracing.preload()))
     try:
         asyncio.run(_serve(settings, files))
     except StartupError as error:
@@ -126,7 +142,7 @@ async def _serve(settings: Settings, files: Files) -> None:
     service = Service(settings, files)
     try:
         await service.start()
-        _announce(settings, files, service.address)
+        _announce(settings, files, service)
         await _first(ending.wait, lambda: service.idle(hang_up))
     finally:
         log.info("server_stopping")
@@ -148,13 +164,16 @@ async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
                 await task
 
 
-def _announce(settings: Settings, files: Files, address: str) -> None:
+def _announce(settings: Settings, files: Files, service: Service) -> None:
+    address = service.address
     info = {
         "address": address,
         "pid": os.getpid(),
         "allowed_roots": [str(root) for root in settings.allow_root],
         "version": __version__,
     }
+    if service.metrics_address:
+        info["metrics_address"] = service.metrics_address
     files.write_server_info(info)
     log.info("server_ready", **info)
     text = f"seedbed {__version__} serving on {address}, data in {files.root}"

@@ -14,8 +14,8 @@ from seedbed_sdk.errors import SeedbedError
 from seedbed_server.api.auditing import Auditor
 from seedbed_server.api.authentication import Authenticator
 from seedbed_server.api.guard import Guard
-from seedbed_server.api.interceptor import Activity, Boundary
 from seedbed_server.api.limits import RateLimits
+from seedbed_server.api.observing import Activity
 from seedbed_server.api.rooms import Rooms
 from seedbed_server.api.server import Server
 from seedbed_server.api.watching import Watching
@@ -27,9 +27,12 @@ from seedbed_server.executors.dispatcher import Dispatcher, make_slots
 from seedbed_server.executors.hardware import cpu_count
 from seedbed_server.jobs.values import INTERRUPTED
 from seedbed_server.serving.front import PredictionFront
-from seedbed_server.settings import Settings
+from seedbed_server.settings import Settings, require_safe_metrics_address
 from seedbed_server.store import Files, PreparedStore, Store
 from seedbed_server.store.values import now
+from seedbed_server.telemetry import tracing
+from seedbed_server.telemetry.metrics import make_metrics
+from seedbed_server.telemetry.readings import Readings
 
 log = structlog.get_logger()
 
@@ -49,6 +52,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.address = ""
+        self.metrics_address = ""
 
     async def start(self) -> None:
         """Recovers what an earlier server left, and serves. Raises StartupError."""
@@ -65,14 +69,30 @@ class Service:
             RateLimits(settings.rate_limit),
             self._auditor,
         )
-        self._server = Server(self._rooms, Boundary(self._activity, guard))
+        self._server = Server(self._rooms, self._activity, guard)
         await self._server.start(settings.address, settings.tls_files())
         self.address = self._server.address
+        self._serve_metrics()
         self._rooms.catalogue.start()
         self._keep_going("dispatcher", self._dispatch())
         self._keep_going("watching", self._rooms.watching.run())
         self._keep_going("guard", guard.run())
         self._keep_going("audit", self._auditor.run())
+
+    def _serve_metrics(self) -> None:
+        address, rooms = self._settings.metrics_address, self._rooms
+        if not address:
+            return
+        host, port = require_safe_metrics_address(address, self._settings.insecure)
+        readings = Readings(
+            rooms.store,
+            rooms.files,
+            slots=lambda: [slot.device for slot in rooms.dispatcher.slots],
+            used_slots=rooms.dispatcher.used_devices,
+            watchers=rooms.watching.watchers,
+        )
+        self.metrics_address = rooms.metrics.serve(host, port, readings)
+        log.info("metrics_served", address=self.metrics_address)
 
     async def idle(self, hang_up: asyncio.Event) -> None:
         """Returns when there has been nothing to do for the time set, or at all after `hang_up`;
@@ -116,6 +136,8 @@ class Service:
         rooms.calls.close()
         await stopping
         await self._auditor.flush()
+        await asyncio.to_thread(rooms.metrics.close)
+        await asyncio.to_thread(rooms.tracing.close)
         await asyncio.to_thread(rooms.store.close)
 
     async def _dispatch(self) -> None:
@@ -167,7 +189,7 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
         uploads=files.uploads,
         allowed_schemes=tuple(dict.fromkeys((*SCHEMES, *settings.allow_scheme))),
         allow_private_addresses=settings.allow_private_addresses,
-        remote_cache=files.cache / "remote",
+        remote_cache=files.remote,
         max_remote_cache_bytes=settings.max_remote_cache_bytes,
         prepared=files.prepared,
         prepared_limit_bytes=settings.prepared_limit_bytes,
@@ -176,6 +198,12 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
     )
     calls = CallPool({**CALLS, **settings.calls}, threads=cpu_count())
     watching = Watching(store)
+    metrics = make_metrics(settings.metrics_address)
+
+    def notify(job_id: str) -> None:
+        watching.notify(job_id)
+        metrics.changed(job_id)
+
     return Rooms(
         settings=settings,
         files=files,
@@ -189,8 +217,11 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
             driver=settings.driver,
             policy=policy,
             silence_timeout=settings.silence_timeout,
-            notify=watching.notify,
+            notify=notify,
+            leased=metrics.leased,
         ),
         watching=watching,
-        predictions=PredictionFront(calls, store, files, timeout=settings.predict_timeout),
+        predictions=PredictionFront(calls, store, files, metrics, timeout=settings.predict_timeout),
+        metrics=metrics,
+        tracing=tracing.start(),
     )

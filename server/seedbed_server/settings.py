@@ -92,6 +92,17 @@ class Settings(BaseSettings):
     audit_rows: int = Field(
         100_000, ge=1, description="Rows of the audit that are kept; the oldest go first."
     )
+    metrics_address: str = Field(
+        "",
+        description="Where to answer Prometheus: HOST:PORT (port 0 takes a free one); nowhere if "
+        "empty.",
+    )
+    traces_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/]+\S*)?$",
+        description="Collector to send traces to, by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318; if empty the standard OTEL_EXPORTER_OTLP_ENDPOINT says.",
+    )
     max_upload_bytes: int = Field(
         10 * 2**30, ge=1, description="Largest file that may be uploaded."
     )
@@ -175,12 +186,7 @@ def require_safe_address(settings: Settings) -> None:
         if len(address) <= len("unix:"):
             raise StartupError("address 'unix:' names no path; write unix:/path/to/socket")
         return
-    host, separator, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise StartupError(
-            f"address {address!r} is not of the form HOST:PORT or unix:PATH, such as 127.0.0.1:8470"
-        )
+    host, _ = _split("address", address, "HOST:PORT or unix:PATH, such as 127.0.0.1:8470")
     missing = [
         option
         for option, there in (
@@ -196,6 +202,29 @@ def require_safe_address(settings: Settings) -> None:
             "where everybody on the network is trusted",
             reason="INSECURE_ADDRESS",
         )
+
+
+def require_safe_metrics_address(address: str, insecure: bool) -> tuple[str, int]:
+    """The host and the port. Raises StartupError for an address that is malformed, or that other
+    machines reach: metrics are answered without TLS or tokens."""
+    host, port = _split("metrics address", address, "HOST:PORT, such as 127.0.0.1:9470")
+    if not insecure and not _is_loopback(host):
+        raise StartupError(
+            f"metrics address {address!r} can be reached from other machines, and metrics have "
+            "neither TLS nor tokens; listen on 127.0.0.1, or pass --insecure where everybody on "
+            "the network is trusted",
+            reason="INSECURE_ADDRESS",
+        )
+    return host, port
+
+
+def _split(what: str, address: str, form: str) -> tuple[str, int]:
+    """Host and port. Raises StartupError for an address of another form."""
+    host, separator, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise StartupError(f"{what} {address!r} is not of the form {form}")
+    return host, int(port)
 
 
 def _is_loopback(host: str) -> bool:

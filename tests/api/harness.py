@@ -24,6 +24,7 @@ from seedbed.v1 import (
     jobs_pb2_grpc,
     models_pb2_grpc,
     predictions_pb2_grpc,
+    server_pb2_grpc,
     tasks_pb2_grpc,
 )
 from tests.conftest import ROOT, child_environment
@@ -45,6 +46,7 @@ class Calls:
         self.jobs = jobs_pb2_grpc.JobServiceStub(self.channel)
         self.models = models_pb2_grpc.ModelServiceStub(self.channel)
         self.predictions = predictions_pb2_grpc.PredictionServiceStub(self.channel)
+        self.server = server_pb2_grpc.ServerServiceStub(self.channel)
 
     def dataset(self, path: Path, text: str = "a,b\n1,no\n2,yes\n", **fields: Any) -> str:
         """The name of a new dataset over a new file."""

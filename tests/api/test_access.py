@@ -18,7 +18,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from seedbed.credentials import Credentials
-from seedbed.v1 import datasets_pb2, jobs_pb2, models_pb2, predictions_pb2, tasks_pb2, values_pb2
+from seedbed.v1 import (
+    datasets_pb2,
+    jobs_pb2,
+    models_pb2,
+    predictions_pb2,
+    server_pb2,
+    tasks_pb2,
+    values_pb2,
+)
 from seedbed_server import tokens
 from seedbed_server.administration import create_token
 from seedbed_server.api.access import ACCESS, Access
@@ -33,7 +41,7 @@ from tests.conftest import eventually
 DENIED, MISSING = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.NOT_FOUND
 UNKNOWN, INVALID = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT
 
-FILES = (datasets_pb2, jobs_pb2, models_pb2, predictions_pb2, tasks_pb2)
+FILES = (datasets_pb2, jobs_pb2, models_pb2, predictions_pb2, server_pb2, tasks_pb2)
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}/{method.name}": method
     for file in FILES
@@ -114,6 +122,7 @@ REQUESTS: dict[str, Callable[[Names], Any] | None] = {
     "ModelService/DeleteModel": _by("name", "model", models_pb2.DeleteModelRequest),
     "ModelService/DownloadModel": _by("name", "model", models_pb2.DownloadModelRequest),
     "PredictionService/Predict": _predict,
+    "ServerService/GetServerStatus": None,
 }
 # These find nothing in an empty project, and make something there: there is nothing to miss.
 NOTHING_TO_MISS = {
@@ -151,6 +160,7 @@ class House:
             "JobService": calls.jobs,
             "ModelService": calls.models,
             "PredictionService": calls.predictions,
+            "ServerService": calls.server,
         }
         return getattr(stubs[service], name)
 
@@ -213,6 +223,8 @@ def unnamed(method: str, names: Names) -> Any:
         return tasks_pb2.ListTasksRequest()
     if method == "TaskService/GetTask":
         return tasks_pb2.GetTaskRequest(name="tiny")
+    if method == "ServerService/GetServerStatus":
+        return server_pb2.GetServerStatusRequest()
     return ask(names, method)
 
 
@@ -289,6 +301,17 @@ def test_a_viewer_changes_nothing(house: House, names: Names, method: str) -> No
     error = refused(house.call(viewer, method), ask(names, method))
     assert (error.code, error.reason) == (DENIED, "ROLE_TOO_LOW")
     assert "it takes a token with the role user or admin" in error.message
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.USER])
+def test_what_the_server_is_like_is_for_administrators(house: House, role: Role) -> None:
+    method, request = "ServerService/GetServerStatus", server_pb2.GetServerStatusRequest()
+    caller = house.calls(house.token(role, "theirs")[1])
+    error = refused(house.call(caller, method), request)
+    assert (error.code, error.reason) == (DENIED, "ROLE_TOO_LOW")
+    assert error.message.endswith("it takes a token with the role admin")
+    administrator = house.calls(house.token(Role.ADMIN)[1])
+    assert house.call(administrator, method)(request).checks
 
 
 def test_a_viewer_looks_downloads_and_predicts(house: House, names: Names) -> None:

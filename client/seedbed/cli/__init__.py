@@ -13,6 +13,7 @@ import click
 import seedbed
 from seedbed.cli.administration import audit, token
 from seedbed.cli.data import dataset, datasets, inspect, tasks
+from seedbed.cli.doctor import doctor
 from seedbed.cli.insights import insights
 from seedbed.cli.jobs import job, jobs
 from seedbed.cli.models import model, models
@@ -54,6 +55,7 @@ COMMANDS = (
     plugin,
     token,
     audit,
+    doctor,
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -52,6 +52,12 @@ _PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--insecure", is_flag=True, help="Listen beyond this machine even without TLS and tokens."
 )
+@click.option("--metrics-address", metavar="HOST:PORT", help="Where to answer Prometheus.")
+@click.option(
+    "--traces-endpoint",
+    metavar="URL",
+    help="OpenTelemetry collector (OTLP over HTTP) to send traces to.",
+)
 @data_dir_option
 @pass_session
 def serve(

@@ -23,6 +23,7 @@ class Access(IntEnum):
     OPEN = 0
     READ = 1
     WRITE = 2
+    ADMINISTER = 3
 
 
 _TASKS = "seedbed.v1.TaskService"
@@ -30,6 +31,7 @@ _DATASETS = "seedbed.v1.DatasetService"
 _JOBS = "seedbed.v1.JobService"
 _MODELS = "seedbed.v1.ModelService"
 _PREDICTIONS = "seedbed.v1.PredictionService"
+_SERVER = "seedbed.v1.ServerService"
 _HEALTH = "grpc.health.v1.Health"
 _REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
 
@@ -54,6 +56,8 @@ _METHODS: Mapping[Access, Mapping[str, tuple[str, ...]]] = {
         ),
         _MODELS: ("DeleteModel",),
     },
+    # Tells paths, settings and what the machine has.
+    Access.ADMINISTER: {_SERVER: ("GetServerStatus",)},
 }
 ACCESS: Mapping[str, Access] = {
     f"/{service}/{name}": access
@@ -121,10 +125,14 @@ class Caller:
                 "seedbed_server.api.access",
                 reason="METHOD_NOT_OPEN",
             )
-        if access is Access.WRITE and self.role is Role.VIEWER:
+        wanted = {
+            Access.WRITE: (Role.USER, Role.ADMIN),
+            Access.ADMINISTER: (Role.ADMIN,),
+        }.get(access, tuple(Role))
+        if self.role not in wanted:
             raise PermissionDenied(
                 f"{name} is not for a {self.role}, which token {self.token!r} makes its holder; "
-                f"it takes a token with the role {Role.USER} or {Role.ADMIN}",
+                f"it takes a token with the role {' or '.join(wanted)}",
                 reason="ROLE_TOO_LOW",
                 metadata={"token": self.token, "role": str(self.role)},
             )

@@ -1,9 +1,8 @@
-"""Around every call: the guard, then errors become statuses, and calls under way are counted."""
+"""Around every call: the guard, then errors become statuses, and what happens is noted."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,44 +16,17 @@ from grpc import aio
 from seedbed_sdk.errors import SeedbedError
 from seedbed_server.api import status
 from seedbed_server.api.guard import Guard
+from seedbed_server.api.observing import Observer
 
 log = structlog.get_logger()
-
-
-class Activity:
-    """How many calls are under way, and for how long there has been none."""
-
-    def __init__(self) -> None:
-        self._active = 0
-        self._last = time.monotonic()
-
-    def begin(self) -> None:
-        self._active += 1
-
-    def end(self) -> None:
-        self._active -= 1
-        self._last = time.monotonic()
-
-    def touch(self) -> None:
-        """Counts the idle time from now."""
-        self._last = time.monotonic()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a call is under way."""
-        return self._active > 0
-
-    def idle_seconds(self) -> float:
-        """Seconds since the last call ended, or the last touch."""
-        return time.monotonic() - self._last
 
 
 class Boundary(aio.ServerInterceptor):
     """The only place where exceptions become statuses. What was not foreseen is logged with an id
     and shown without a traceback."""
 
-    def __init__(self, activity: Activity, guard: Guard) -> None:
-        self._activity = activity
+    def __init__(self, observer: Observer, guard: Guard) -> None:
+        self._observer = observer
         self._guard = guard
 
     async def intercept_service(
@@ -86,33 +58,29 @@ class Boundary(aio.ServerInterceptor):
 
     def _single(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
-            self._activity.begin()
-            try:
-                return await behaviour(request, context)
-            except Exception as error:  # noqa: BLE001 - see _abort
-                await _abort(context, method, error)
-            finally:
-                self._activity.end()
+            with self._observer.call(method, context, streams=False):
+                try:
+                    return await behaviour(request, context)
+                except Exception as error:  # noqa: BLE001 - see _abort
+                    await _abort(context, method, error)
 
         return call
 
     def _stream(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            self._activity.begin()
-            try:
-                responses = behaviour(request, context)
-                if not hasattr(responses, "__aiter__"):
-                    # Health's Watch writes to the context instead.
-                    await responses
-                    return
-                # Closed at once when the caller goes, not whenever the collector comes by.
-                async with aclosing(responses):
-                    async for response in responses:
-                        yield response
-            except Exception as error:  # noqa: BLE001 - see _abort
-                await _abort(context, method, error)
-            finally:
-                self._activity.end()
+            with self._observer.call(method, context, streams=True):
+                try:
+                    responses = behaviour(request, context)
+                    if not hasattr(responses, "__aiter__"):
+                        # Health's Watch writes to the context instead.
+                        await responses
+                        return
+                    # Closed at once when the caller goes, not whenever the collector comes by.
+                    async with aclosing(responses):
+                        async for response in responses:
+                            yield response
+                except Exception as error:  # noqa: BLE001 - see _abort
+                    await _abort(context, method, error)
 
         return call
 

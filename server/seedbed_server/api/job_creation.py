@@ -75,6 +75,7 @@ async def wanted_job(rooms: Rooms, request: jobs_pb2.CreateJobRequest, project: 
         seed=wanted.seed,
         search_space=space,
         starting_points=tuple(points),
+        trace_context=rooms.tracing.context(),
         ignore_earlier_jobs=_ignores_earlier_jobs(wanted),
         dataset_fingerprint=dataset.fingerprint,
         create_time=time,
@@ -89,9 +90,12 @@ def _ignores_earlier_jobs(wanted: jobs_pb2.Job) -> bool:
     return wanted.HasField("seed") and not wanted.budget.HasField("wall_clock")
 
 
-def replay_of(store: Store, job: Job) -> Job:
-    """A job that trains another one's model again. Raises FailedPrecondition where there is nothing
-    to go by, and NotFound where the dataset was deleted."""
+def replay_of(store: Store, job: Job, trace_context: Mapping[str, str]) -> Job:
+    """A job that trains another one's model again, traced under `trace_context`.
+
+    Raises FailedPrecondition where there is nothing to go by, and NotFound where the dataset was
+    deleted.
+    """
     if not job.model:
         raise FailedPrecondition(
             f"job {job.id!r} is {job.state} and has no model to train again; only a search that "
@@ -126,6 +130,7 @@ def replay_of(store: Store, job: Job) -> Job:
         create_time=time,
         update_time=time,
         replay_of=job.id,
+        trace_context=trace_context,
         replay=Replay(model.id, model.recipe, model.digest, model.recipe["score"]),
     )
 

@@ -107,7 +107,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         key = requests.request_key(request, job.project, "ReplayJob")
         replay = await asyncio.to_thread(self._jobs.answered, key)
         if replay is None:
-            replay = await asyncio.to_thread(replay_of, self._rooms.store, job)
+            traced = self._rooms.tracing.context()
+            replay = await asyncio.to_thread(replay_of, self._rooms.store, job, traced)
             replay = await asyncio.to_thread(self._jobs.create, replay, key)
             self._rooms.dispatcher.wake()
         return convert.job_to_message(replay)

@@ -12,6 +12,8 @@ from seedbed_server.executors.dispatcher import Dispatcher
 from seedbed_server.serving.front import PredictionFront
 from seedbed_server.settings import Settings
 from seedbed_server.store import Files, Store
+from seedbed_server.telemetry.metrics import Metrics
+from seedbed_server.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,5 @@ class Rooms:
     dispatcher: Dispatcher
     watching: Watching
     predictions: PredictionFront
+    metrics: Metrics
+    tracing: Tracing

@@ -16,14 +16,19 @@ from seedbed.v1 import (
     models_pb2_grpc,
     predictions_pb2,
     predictions_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
     tasks_pb2,
     tasks_pb2_grpc,
 )
 from seedbed_server.api.datasets import DatasetServicer
+from seedbed_server.api.guard import Guard
 from seedbed_server.api.interceptor import Boundary
 from seedbed_server.api.jobs import JobServicer
 from seedbed_server.api.models import ModelServicer, PredictionServicer
+from seedbed_server.api.observing import Activity, Observer
 from seedbed_server.api.rooms import Rooms
+from seedbed_server.api.server_status import ServerServicer
 from seedbed_server.api.tasks import TaskServicer
 from seedbed_server.errors import StartupError
 from seedbed_server.tls import ChangingTls, TlsFiles, TlsMaterial
@@ -48,6 +53,7 @@ SERVICES = tuple(
         (jobs_pb2, "JobService"),
         (models_pb2, "ModelService"),
         (predictions_pb2, "PredictionService"),
+        (server_pb2, "ServerService"),
     )
 )
 
@@ -55,8 +61,9 @@ SERVICES = tuple(
 class Server:
     """Serves the rooms. `address` is what clients connect to, once started."""
 
-    def __init__(self, rooms: Rooms, boundary: Boundary) -> None:
-        self._server = aio.server(interceptors=(boundary,), options=OPTIONS)
+    def __init__(self, rooms: Rooms, activity: Activity, guard: Guard) -> None:
+        observer = Observer(activity, rooms.metrics, rooms.tracing)
+        self._server = aio.server(interceptors=(Boundary(observer, guard),), options=OPTIONS)
         self._health = health.aio.HealthServicer()
         tasks_pb2_grpc.add_TaskServiceServicer_to_server(TaskServicer(rooms), self._server)
         datasets_pb2_grpc.add_DatasetServiceServicer_to_server(DatasetServicer(rooms), self._server)
@@ -65,6 +72,7 @@ class Server:
         predictions_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionServicer(rooms), self._server
         )
+        server_pb2_grpc.add_ServerServiceServicer_to_server(ServerServicer(rooms), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

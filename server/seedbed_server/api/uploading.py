@@ -52,12 +52,21 @@ async def receive(
             dataset = await asyncio.to_thread(rooms.store.datasets.get, upload.dataset)
             return _answer(upload.size_bytes, dataset)
         partial = rooms.files.partial_upload(upload.project, upload.id)
-        committed = await _append(partial, upload, header.offset, messages)
+        arriving = _counted(rooms, messages)
+        committed = await _append(partial, upload, header.offset, arriving)
         if committed < upload.size_bytes:
             return _answer(committed, None)
-        return _answer(committed, await in_thread(_finish, rooms, upload, partial))
+        dataset = await in_thread(_finish, rooms, upload, partial)
+        rooms.metrics.uploaded()
+        return _answer(committed, dataset)
     finally:
         busy.discard(key)
+
+
+async def _counted(rooms: Rooms, messages: Messages) -> Messages:
+    async for message in messages:
+        rooms.metrics.received(len(message.chunk))
+        yield message
 
 
 def _upload(header: datasets_pb2.UploadHeader, max_bytes: int) -> Upload:

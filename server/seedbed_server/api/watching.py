@@ -57,6 +57,10 @@ class Watching:
         self._watched: dict[str, _Watched] = {}
         self._closing = False
 
+    def watchers(self) -> int:
+        """How many streams follow a job; from any thread."""
+        return sum(watched.watchers for watched in list(self._watched.values()))
+
     def notify(self, job_id: str) -> None:
         """Says that a job has new events. On the event loop's thread."""
         watched = self._watched.get(job_id)

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 CALLS: Mapping[str, str] = {
     "catalogue": "seedbed_server.plugins:describe",
     "hardware": "seedbed_server.executors.hardware:probe",
+    "libraries": "seedbed_server.checkup.libraries:look",
     "fingerprint": "seedbed_server.data.remote:take_fingerprint",
     "inspect": "seedbed_server.data.inspection:inspect",
     "check_job": "seedbed_server.search.check:check_job",
@@ -60,6 +61,7 @@ def answer_calls(
     threading.Thread(target=_receive, args=(requests, inbox), name="inbox", daemon=True).start()
     while True:
         request = unpack(inbox.get())
+        logs.bind_process(call=request["function"])
         answer = _answer(table, request["function"], request["payload"])
         try:
             answers.send_bytes(answer)

@@ -61,7 +61,8 @@ class _Running:
 
 
 class Dispatcher:
-    """Runs jobs. `notify(job_id)` is called on the event loop when a job's rows have changed.
+    """Runs jobs. `notify(job_id)` is called on the event loop when a job's rows have changed, and
+    `leased(job)` when one was given to a slot.
 
     `slots` are where they run, once that is known. `silence_timeout` is as in the settings.
     """
@@ -75,6 +76,7 @@ class Dispatcher:
         policy: Policy,
         silence_timeout: float,
         notify: Callable[[str], None],
+        leased: Callable[[Job], None] = lambda job: None,  # noqa: ARG005
     ) -> None:
         self._store = store
         self._files = files
@@ -82,6 +84,7 @@ class Dispatcher:
         self._policy = policy
         self._silence_timeout = silence_timeout
         self._notify = notify
+        self._leased = leased
         self._wake = asyncio.Event()
         self._running: dict[str, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +95,10 @@ class Dispatcher:
     def busy(self) -> bool:
         """Whether a job is at work."""
         return bool(self._running)
+
+    def used_devices(self) -> list[str]:
+        """The device of every job that is at work; from any thread."""
+        return [running.slot.device for running in list(self._running.values())]
 
     def wake(self) -> None:
         """Says that there may be a queued job."""
@@ -155,8 +162,11 @@ class Dispatcher:
 
     def _begin(self, job: Job, slot: Slot, free: list[Slot]) -> None:
         running = self._running[job.id] = _Running(job, slot)
+        self._leased(job)
 
         async def work() -> None:
+            # A context of its own, as each task has: all lines that it causes are about this job.
+            structlog.contextvars.bind_contextvars(job=job.id, attempt=job.attempt)
             try:
                 await self._work(running)
             except Exception:

@@ -6,8 +6,11 @@ Nothing here may start a thread or touch an accelerator: neither survives a fork
 import importlib
 import os
 
+from seedbed_server import logs
 from seedbed_server.executors.memory import keep_freed_memory
 
+# What libraries warn of while they are loaded is logged like all else.
+logs.configure()
 keep_freed_memory()
 
 # OpenBLAS starts its threads when it is loaded, and sizes them by this; each child sets its own

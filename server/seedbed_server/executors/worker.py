@@ -16,6 +16,7 @@ from seedbed_server.executors.memory import limit_memory_to_available
 from seedbed_server.executors.processes import SPOILED, enter_child, leave_child, limit_threads
 from seedbed_server.jobs.session import JobSession
 from seedbed_server.store import Store
+from seedbed_server.telemetry import at_work, tracing
 
 log = structlog.get_logger()
 
@@ -28,15 +29,18 @@ def work(assignment: Assignment, driver: str, orders: Connection, notices: Conne
     """
     enter_child()
     logs.configure()
-    structlog.contextvars.bind_contextvars(job=assignment.job_id, attempt=assignment.attempt)
+    logs.bind_process(job=assignment.job_id, attempt=assignment.attempt)
     control = Control(orders, notices)
     limit_threads(assignment.threads)
     if assignment.device == "cpu":
         limit_memory_to_available()
     store = Store(assignment.database_url)
     session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
+    # Only now, since it has a thread of its own, which a fork would have lost.
+    traces = tracing.start()
     status = 0
     try:
+        at_work.begin(session.job(), assignment.device, traces)
         _run(assignment, driver, control, session)
     except LeaseLost as error:
         log.info("lease_lost", why=error.message)
@@ -47,6 +51,8 @@ def work(assignment: Assignment, driver: str, orders: Connection, notices: Conne
         log.error("worker_failed", traceback=traceback.format_exc())
         status = 1
     control.notify()
+    at_work.current().end("INTERRUPTED")
+    traces.close()
     store.close()
     leave_child(status)
 

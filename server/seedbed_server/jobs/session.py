@@ -26,6 +26,7 @@ from seedbed_server.jobs.values import (
     Winner,
 )
 from seedbed_server.store import Dataset, Store
+from seedbed_server.telemetry import at_work
 
 __all__ = ["JobSession", "LeaseLost"]
 
@@ -94,6 +95,7 @@ class JobSession:
             if writer.job.state is not state:
                 writer.set_state(state)
         self._notify()
+        at_work.current().begin_phase(state)
 
     def set_progress(self, progress: Progress) -> None:
         """Says how far the job is."""
@@ -117,6 +119,7 @@ class JobSession:
             )
             writer.append(TrialStarted(trial.number, trial.architecture, trial.parameters))
         self._notify()
+        at_work.current().begin_trial(trial)
 
     def report_epochs(self, epochs: Sequence[EpochFinished]) -> None:
         """Records epochs of running trials, oldest first, in one transaction.
@@ -160,6 +163,7 @@ class JobSession:
                 TrialFinished(trial.number, trial.state, trial.validation_score, trial.reason)
             )
         self._notify()
+        at_work.current().end_trial(trial)
 
     def set_best(self, best: BestChanged, score: Score) -> None:
         """Says that a trial is the best so far; `score` is the job's validation score now. What the
@@ -200,7 +204,7 @@ class JobSession:
                 test_score=test,
                 progress=_ALL_DONE,
             )
-        self._notify()
+        self._ended(JobState.SUCCEEDED)
 
     def succeed_with_earlier_model(self, stop_reason: StopReason, model: Model) -> None:
         """Ends an extended job that has found nothing better than its model."""
@@ -212,22 +216,26 @@ class JobSession:
                 validation_score=model.validation_score,
                 progress=_ALL_DONE,
             )
-        self._notify()
+        self._ended(JobState.SUCCEEDED)
 
     def succeed_with_replay(self, replay: Replay) -> None:
         """Ends a job that has trained a model again."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
             writer.set_state(JobState.SUCCEEDED, replay=replay, progress=_ALL_DONE)
-        self._notify()
+        self._ended(JobState.SUCCEEDED)
 
     def fail(self, error: SeedbedError) -> None:
         """Ends the job with an error that says what would do."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
             writer.set_state(JobState.FAILED, error=error.to_dict())
-        self._notify()
+        self._ended(JobState.FAILED, error.reason)
 
     def cancel(self) -> None:
         """Ends a job that was stopped before anything had finished."""
         with self._store.jobs.writing(self._job_id, attempt=self._attempt) as writer:
             writer.set_state(JobState.CANCELLED)
+        self._ended(JobState.CANCELLED)
+
+    def _ended(self, state: JobState, reason: str = "") -> None:
         self._notify()
+        at_work.current().end(str(state), reason)

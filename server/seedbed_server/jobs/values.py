@@ -197,7 +197,8 @@ class Job:
 
     `deaths` counts the worker processes that died in a row without a trial ended in between.
     `state_time` is when it went into its state. A job with `replay_of` is no search: it trains that
-    job's model again. `earlier_jobs` is None until its search has started.
+    job's model again. `earlier_jobs` is None until its search has started. `trace_context` are the
+    headers of W3C Trace Context that its attempts are traced under, empty without traces.
     """
 
     id: str
@@ -237,6 +238,7 @@ class Job:
     ignore_earlier_jobs: bool = False
     earlier_jobs: tuple[EarlierJob, ...] | None = None
     find_learning_rate: bool = False
+    trace_context: Mapping[str, str] = field(default_factory=dict)
 
     def used(self, until: datetime) -> Consumption:
         """What the job has used, with the phase that is under way up to `until`."""

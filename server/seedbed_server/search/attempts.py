@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from seedbed_sdk.trainer import (
     BatchableTrainer,
@@ -115,7 +116,7 @@ class Attempt:
         """Counts the time, and makes of what is raised the reason of a failure."""
         began = time.monotonic()
         try:
-            with spare_descriptors():
+            with spare_descriptors(), bound_contextvars(trial=self.proposal.number):
                 yield
         except BaseException as error:  # a plugin's model may raise anything, SystemExit too
             if is_for_the_job(error):

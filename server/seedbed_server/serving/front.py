@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,15 +13,19 @@ from seedbed_sdk.errors import FailedPrecondition, NotFound
 from seedbed_server.executors.call_pool import CallPool
 from seedbed_server.jobs.values import Model
 from seedbed_server.store import Files, Store
+from seedbed_server.telemetry.metrics import Metrics
 
 
 class PredictionFront:
     """Counts the predictions under way, so that a model in use is not deleted under them."""
 
-    def __init__(self, calls: CallPool, store: Store, files: Files, *, timeout: float) -> None:
+    def __init__(
+        self, calls: CallPool, store: Store, files: Files, metrics: Metrics, *, timeout: float
+    ) -> None:
         self._calls = calls
         self._store = store
         self._files = files
+        self._metrics = metrics
         self._timeout = timeout
         self._in_use: Counter[str] = Counter()
         self._going: set[str] = set()
@@ -36,11 +41,13 @@ class PredictionFront:
         if model.id in self._going:
             raise NotFound(f"there is no model {model.id!r}; it was just deleted")
         payload = {"bundle": str(self._files.model(model.folder)), "examples": list(examples)}
+        began = time.perf_counter()
         self._in_use[model.id] += 1
         try:
             answer = await self._calls.call("predict", payload, timeout=self._timeout)
         finally:
             self._in_use[model.id] -= 1
+        self._metrics.predicted(len(examples), time.perf_counter() - began)
         return list(answer["predictions"])
 
     async def delete(self, model: Model) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,16 @@ from sqlalchemy.exc import DBAPIError
 from seedbed_sdk.errors import ResourceExhausted, Unavailable
 
 _BUSY_SECONDS = 10
+_STEPS = 10_000
+_MOST_FAULTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What is wrong with a database's file, and whether all of it was looked at."""
+
+    faults: tuple[str, ...]
+    complete: bool
 
 
 class Database:
@@ -45,6 +57,31 @@ class Database:
             connection.begin(),
         ):
             yield connection
+
+    def check_integrity(self, seconds: float) -> Integrity:
+        """Reads the whole file, for so many seconds at most."""
+        ends = time.monotonic() + seconds
+        with self._durable.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
+            try:
+                rows = connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_FAULTS})").all()
+            except DBAPIError as error:
+                if "interrupted" in str(error.orig):
+                    return Integrity((), complete=False)
+                return Integrity((str(error.orig),), complete=True)
+            finally:
+                driver.set_progress_handler(None, _STEPS)
+        return Integrity(tuple(text for (text,) in rows if text != "ok"), complete=True)
+
+    def commit_seconds(self) -> float:
+        """Seconds that a durable change takes, waiting for other writers included."""
+        began = time.perf_counter()
+        with self.writing() as connection:
+            # A number that is nobody's, written as it is.
+            number = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            connection.exec_driver_sql(f"PRAGMA user_version = {number}")
+        return time.perf_counter() - began
 
     def close(self) -> None:
         """Closes the pooled connections."""

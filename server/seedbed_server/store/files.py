@@ -33,6 +33,7 @@ class Files:
         self.models = self.root / "models"
         self.cache = self.root / "cache"
         self.prepared = self.cache / "prepared"
+        self.remote = self.cache / "remote"
         self.server_info = self.root / "server.json"
         self.lock_file = self.root / "server.lock"
 

@@ -55,6 +55,7 @@ _JOB_TO_ROW: Mapping[str, Callable[[Any], Any]] = {
     "replay": lambda replay: None if replay is None else asdict(replay),
     "constraints": asdict,
     "starting_points": lambda points: [dict(point) for point in points],
+    "trace_context": dict,
     "earlier_jobs": lambda jobs: None if jobs is None else [asdict(job) for job in jobs],
 }
 

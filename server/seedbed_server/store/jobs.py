@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -33,6 +34,15 @@ MAX_DEATHS = 3
 MAX_DEATHS_IN_TRIALS = 20
 
 _table = tables.jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many jobs are in each state that has some, and since when the job that has waited longest
+    is in the queue."""
+
+    by_state: Mapping[JobState, int]
+    oldest_queued: datetime | None
 
 
 class Jobs:
@@ -229,6 +239,21 @@ class Jobs:
         select = sa.select(_table.c.id).where(_table.c.state.not_in(ended))
         with self._database.reading() as connection:
             return set(connection.execute(select).scalars())
+
+    def census(self) -> Census:
+        """Counts the jobs of all projects, from an index alone."""
+        counts = sa.select(_table.c.state, sa.func.count().label("number")).group_by(_table.c.state)
+        waiting = sa.func.min(sa.func.coalesce(_table.c.state_time, _table.c.create_time))
+        queued = sa.select(waiting).where(_table.c.state == JobState.QUEUED.value)
+        with self._database.reading() as connection:
+            by_state = {JobState(row.state): row.number for row in connection.execute(counts)}
+            oldest = connection.execute(queued).scalar()
+        return Census(by_state, oldest)
+
+    def newest_time(self) -> datetime | None:
+        """When a job was last written; None without any."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.max(_table.c.update_time))).scalar()
 
     def ids(self) -> set[str]:
         """The ids of all jobs."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from seedbed_server.store import migrations, requests
 from seedbed_server.store.audit import Audit
-from seedbed_server.store.database import Database
+from seedbed_server.store.database import Database, Integrity
 from seedbed_server.store.datasets import Datasets, Uploads
 from seedbed_server.store.jobs import Jobs
 from seedbed_server.store.models import Models
@@ -47,6 +47,14 @@ class Store:
         """Drops request ids that are too old to be retried."""
         with self._database.writing() as connection:
             requests.forget(connection, now() - REQUESTS_KEPT)
+
+    def check_integrity(self, seconds: float) -> Integrity:
+        """Reads the whole database, for so many seconds at most."""
+        return self._database.check_integrity(seconds)
+
+    def commit_seconds(self) -> float:
+        """Seconds that a durable change takes."""
+        return self._database.commit_seconds()
 
     def close(self) -> None:
         """Closes the connections."""

@@ -111,6 +111,7 @@ jobs = sa.Table(
     sa.Column("ignore_earlier_jobs", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("earlier_jobs", sa.JSON(none_as_null=True)),
     sa.Column("find_learning_rate", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("trace_context", sa.JSON, nullable=False, server_default="{}"),
     sa.Index(None, "project", "create_time"),
     sa.Index(None, "state", "create_time"),
 )

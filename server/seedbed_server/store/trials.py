@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from seedbed_server.jobs.values import Event, EventBody, Trial, TrialState
+from seedbed_server.jobs.values import (
+    Event,
+    EventBody,
+    JobState,
+    StateChanged,
+    Trial,
+    TrialFinished,
+    TrialState,
+)
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import event_from_row, event_kind, trial_from_row
@@ -73,6 +84,17 @@ class Trials:
         return Page(tuple(trial_from_row(row) for row in rows[:limit]), token)
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many events there are of each kind; among them of each end of the job and of its trials.
+    `last` is the number of the last one."""
+
+    last: int
+    kinds: Mapping[str, int]
+    ended: Mapping[JobState, int]
+    trials: Mapping[TrialState, int]
+
+
 class Events:
     """The rows of events."""
 
@@ -99,3 +121,30 @@ class Events:
         )
         with self._database.reading() as connection:
             return [event_from_row(row) for row in connection.execute(select)]
+
+    def tally(self, job_id: str, after: int, since: datetime) -> Tally:
+        """Counts the events with a higher number, and none from before a time."""
+        state = _events.c.body["state"].as_string().label("state")
+        select = (
+            sa.select(
+                _events.c.kind,
+                state,
+                sa.func.count().label("number"),
+                sa.func.max(_events.c.sequence).label("last"),
+            )
+            .where(_events.c.job == job_id, _events.c.sequence > after, _events.c.time >= since)
+            .group_by(_events.c.kind, state)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(select).all()
+        kinds: Counter[str] = Counter()
+        for row in rows:
+            kinds[row.kind] += row.number
+        changed, finished = event_kind(StateChanged), event_kind(TrialFinished)
+        states = {JobState(r.state): r.number for r in rows if r.kind == changed}
+        return Tally(
+            last=max([after, *(row.last for row in rows)]),
+            kinds=kinds,
+            ended={state: number for state, number in states.items() if state.ended},
+            trials={TrialState(r.state): r.number for r in rows if r.kind == finished},
+        )

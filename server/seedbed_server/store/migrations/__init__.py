@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from seedbed_server.errors import StartupError
 
-HEAD = "0008"
+HEAD = "0010"
 
 
 def revision(connection: sa.Connection) -> str:
