@@ -20,7 +20,7 @@ from seedbed_server import __version__, logs
 from seedbed_server.errors import StartupError
 from seedbed_server.executors.processes import end_children, start_fork_server
 from seedbed_server.settings import Settings, require_safe_address
-from seedbed_server.store import Files
+from seedbed_server.store import Files, ServerLock, holds_password, server_url
 
 log = structlog.get_logger()
 
@@ -28,6 +28,11 @@ log = structlog.get_logger()
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--address", help="HOST:PORT (port 0 takes a free one) or unix:PATH.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Database, uploads and models.")
+@click.option(
+    "--database",
+    help="postgresql+psycopg://USER@HOST:5432/NAME instead of SQLite; the password belongs in "
+    "SEEDBED_DATABASE, PGPASSWORD or ~/.pgpass.",
+)
 @click.option(
     "--allow-root",
     type=click.Path(path_type=Path),
@@ -54,6 +59,14 @@ log = structlog.get_logger()
 def main(**options: Any) -> None:
     """Serve seedbed: models from data, over gRPC. Every option is a variable SEEDBED_… too."""
     given = {k: v for k, v in options.items() if v is not None and v != ()}
+    if holds_password(given.get("database", "")):
+        click.echo(
+            "seedbed: --database: holds a password, which everybody on this machine can see in the "
+            "list of processes; put the address into SEEDBED_DATABASE, or the password alone into "
+            "PGPASSWORD or ~/.pgpass",
+            err=True,
+        )
+        sys.exit(2)
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -75,24 +88,26 @@ def serve(settings: Settings) -> int:
     files = Files(settings.data_dir)
     try:
         require_safe_address(settings.address, settings.insecure)
+        given = settings.database
+        url = server_url(given.get_secret_value()) if given else files.database_url
         files.create()
-        lock = files.lock()
+        lock = files.lock(shared=given is not None)
     except StartupError as error:
         print(f"seedbed: {error.message}", file=sys.stderr)  # noqa: T201
         return 1
     start_fork_server(settings.preload)
     try:
-        asyncio.run(_serve(settings, files))
+        asyncio.run(_serve(settings, files, url, lock))
     except StartupError as error:
         print(f"seedbed: {error.message}", file=sys.stderr)  # noqa: T201
         return 1
     finally:
         end_children()
-        os.close(lock)
+        lock.close()
     return 0
 
 
-async def _serve(settings: Settings, files: Files) -> None:
+async def _serve(settings: Settings, files: Files, url: str, lock: ServerLock) -> None:
     # Imported only now: the fork server is running, so gRPC may be loaded.
     from seedbed_server.service import Service
 
@@ -102,14 +117,17 @@ async def _serve(settings: Settings, files: Files) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    service = Service(settings, files)
+    service = Service(settings, files, url, lock)
+    # What it says of a directory that is shared is where the first of the servers is.
+    first = lock.alone
     try:
         await service.start()
-        _announce(settings, files, service.address)
+        _announce(settings, files, service.address, write=first)
         await _first(ending.wait, lambda: service.idle(hang_up))
     finally:
         log.info("server_stopping")
-        files.remove_server_info()
+        if first:
+            files.remove_server_info()
         await service.stop()
 
 
@@ -127,14 +145,15 @@ async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
                 await task
 
 
-def _announce(settings: Settings, files: Files, address: str) -> None:
+def _announce(settings: Settings, files: Files, address: str, *, write: bool) -> None:
     info = {
         "address": address,
         "pid": os.getpid(),
         "allowed_roots": [str(root) for root in settings.allow_root],
         "version": __version__,
     }
-    files.write_server_info(info)
+    if write:
+        files.write_server_info(info)
     log.info("server_ready", **info)
     text = f"seedbed {__version__} serving on {address}, data in {files.root}"
     if settings.ready_line == "json":

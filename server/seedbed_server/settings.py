@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from seedbed_server.errors import StartupError
@@ -27,6 +27,17 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("seedbed"),
         description="Folder for the database, uploads and models.",
+    )
+    database: SecretStr | None = Field(
+        None,
+        description="A PostgreSQL database instead of SQLite in the data directory, such as "
+        "postgresql+psycopg://USER@HOST:5432/NAME, which several servers with the same data "
+        "directory may share. A password belongs in SEEDBED_DATABASE, PGPASSWORD or ~/.pgpass.",
+    )
+    lease_seconds: float = Field(
+        30.0,
+        ge=1,
+        description="Seconds after which a job whose server was not heard of is given to another.",
     )
     allow_root: tuple[Path, ...] = Field(
         (), description="Folders whose files datasets may name by path; none forbids paths."

@@ -19,7 +19,7 @@ from seedbed_sdk.errors import InvalidArgument, SeedbedError, Unavailable
 from seedbed_server.data.references import DataSource, Policy, fetch, resolve
 from seedbed_server.data.tables import read_table
 from tests.conftest import eventually
-from tests.data.running_databases import (
+from tests.running_databases import (
     PASSWORD,
     ROWS,
     Database,

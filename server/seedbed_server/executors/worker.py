@@ -15,7 +15,7 @@ from seedbed_server.executors.assignment import Assignment, Control
 from seedbed_server.executors.memory import limit_memory_to_available
 from seedbed_server.executors.processes import SPOILED, enter_child, leave_child, limit_threads
 from seedbed_server.jobs.session import JobSession
-from seedbed_server.store import Store
+from seedbed_server.store import WORKER_PATIENCE, Store
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ def work(assignment: Assignment, driver: str, orders: Connection, notices: Conne
     limit_threads(assignment.threads)
     if assignment.device == "cpu":
         limit_memory_to_available()
-    store = Store(assignment.database_url)
+    store = Store(assignment.database_url, patience=WORKER_PATIENCE)
     session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
     status = 0
     try:

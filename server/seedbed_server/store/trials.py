@@ -11,12 +11,14 @@ from seedbed_server.jobs.values import Event, EventBody, Trial, TrialState
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import event_from_row, event_kind, trial_from_row
+from seedbed_server.store.outages import retried
 from seedbed_server.store.pages import Page, PageRequest, make_token, read_token
 
 _trials = tables.trials
 _events = tables.events
 
 
+@retried("_database")
 class Trials:
     """The rows of trials."""
 
@@ -65,6 +67,7 @@ class Trials:
         return Page(tuple(trial_from_row(row) for row in rows[:limit]), token)
 
 
+@retried("_database")
 class Events:
     """The rows of events."""
 
