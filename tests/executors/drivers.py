@@ -72,6 +72,14 @@ def run_job(assignment: Assignment, control: Control) -> None:
         )
         _publish(session, assignment, StopReason.USER)
         return
+    if mode == "steady":
+        number = first
+        while not control.stop_requested():
+            _train(session, number)
+            number += 1
+            time.sleep(0.05)
+        _publish(session, assignment, StopReason.USER)
+        return
     for number in range(first, session.job().budget.trials or 1):
         _train(session, number, epochs=int(session.job().options.get("epochs", 2)))
     _publish(session, assignment, StopReason.TRIAL_BUDGET)
