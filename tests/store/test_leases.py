@@ -61,6 +61,15 @@ def test_a_lease_that_ran_out_and_nobody_took_is_renewed(store: Store) -> None:
     assert store.leases.requeue_expired("gone") == []
 
 
+def test_the_lease_of_a_paused_worker_runs_out(store: Store) -> None:
+    with_job(store)
+    store.jobs.lease(BRIEF)
+    assert store.leases.renew(FIRST, {"job1": 1}, paused=["job1"]) == set()
+    longer = Holder("brief", "here", 60.0)
+    assert store.leases.renew(longer, {"job1": 1}, paused=["job1"]) == {"job1"}
+    assert store.leases.requeue_expired("gone") == ["job1"]
+
+
 def test_only_what_was_at_work_in_one_place_is_given_back(store: Store) -> None:
     for number, holder in enumerate((FIRST, SECOND)):
         with_job(store, f"job{number}")

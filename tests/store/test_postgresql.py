@@ -82,10 +82,7 @@ def test_what_cannot_be_reached(files: Files) -> None:
 def test_a_wrong_password(url: str, cluster: Cluster, files: Files) -> None:
     wrong = address(cluster, name_of(url), "wrong-" + PASSWORD)
     said = refusal(wrong, files)
-    assert (
-        f'turns seedbed away: connection failed: connection to server at "127.0.0.1", port {cluster.port}'
-        in said
-    )
+    assert "turns seedbed away: connection failed: connection to server at " in said
     assert "password authentication failed" in said
     assert "the password comes from SEEDBED_DATABASE, PGPASSWORD or ~/.pgpass" in said
 
@@ -253,10 +250,12 @@ def test_a_transaction_that_was_cut_did_not_take_place(
     store: Store, cluster: Cluster, url: str
 ) -> None:
     with_job(store)
-    with pytest.raises(TryAgain, match="cannot be reached at the moment; try again") as caught:
-        with store.jobs.writing("job1") as writer:
-            writer.log("INFO", "never seen")
-            cut_all(cluster, url)
+    with (
+        pytest.raises(TryAgain, match="cannot be reached at the moment; try again") as caught,
+        store.jobs.writing("job1") as writer,
+    ):
+        writer.log("INFO", "never seen")
+        cut_all(cluster, url)
     assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "DATABASE_UNREACHABLE")
     assert store.jobs.get("job1").last_sequence == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -130,12 +130,13 @@ class Dispatcher:
             return None
 
     def attempts(self) -> Mapping[str, int]:
-        """The jobs whose workers are alive and not paused, with their attempts."""
-        return {
-            job_id: running.job.attempt
-            for job_id, running in self._running.items()
-            if running.worker is None or not running.worker.paused()
-        }
+        """The jobs at work here, with their attempts."""
+        return {job_id: running.job.attempt for job_id, running in self._running.items()}
+
+    def paused(self) -> Collection[str]:
+        """Those whose processes somebody has stopped, as SIGSTOP does."""
+        workers = {job_id: running.worker for job_id, running in self._running.items()}
+        return [job_id for job_id, worker in workers.items() if worker and worker.paused()]
 
     async def lose(self, job_id: str, attempt: int) -> None:
         """Ends the worker of an attempt that does not hold its job any more."""

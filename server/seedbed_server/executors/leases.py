@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -27,7 +28,10 @@ class Workers(Protocol):
     """What runs the jobs."""
 
     def attempts(self) -> Mapping[str, int]:
-        """The jobs whose workers are alive and not paused, with their attempts."""
+        """The jobs at work here, with their attempts."""
+
+    def paused(self) -> Collection[str]:
+        """Those whose processes somebody has stopped, as SIGSTOP does."""
 
     async def lose(self, job_id: str, attempt: int) -> None:
         """Ends the worker of an attempt that does not hold its job any more."""
@@ -70,9 +74,8 @@ class LeaseKeeper:
     async def _renew(self) -> None:
         loop = asyncio.get_running_loop()
         attempts = self._workers.attempts()
-        kept = await loop.run_in_executor(
-            self._thread, self._store.leases.renew, self._holder, attempts
-        )
+        renew = partial(self._store.leases.renew, paused=self._workers.paused())
+        kept = await loop.run_in_executor(self._thread, renew, self._holder, attempts)
         missed = {job: attempt for job, attempt in attempts.items() if job not in kept}
         # A worker that has ended its job has no lease either, and leaves by itself.
         for job, attempt in missed.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -68,9 +68,12 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def renew(self, holder: Holder, attempts: Mapping[str, int]) -> set[str]:
-        """Makes the leases of these jobs, whose attempts are given, last from now on; also one that
-        has run out and that nobody has taken. Returns those that the holder still has."""
+    def renew(
+        self, holder: Holder, attempts: Mapping[str, int], *, paused: Collection[str] = ()
+    ) -> set[str]:
+        """Makes the leases of these jobs, whose attempts are given, last from now on, those of
+        `paused` ones excepted; also one that has run out and that nobody has taken. Returns the jobs
+        whose leases the holder still has, the paused ones too."""
         if not attempts:
             return set()
         with self._database.writing(durable=False, exclusive=False) as connection:
@@ -83,7 +86,7 @@ class Leases:
             kept = [row.job for row in held if attempts[row.job] == row.attempt]
             connection.execute(
                 sa.update(_table)
-                .where(_table.c.job.in_(kept))
+                .where(_table.c.job.in_([job for job in kept if job not in paused]))
                 .values(expiry=_clock(connection, holder.seconds))
             )
         return set(kept)
