@@ -201,9 +201,9 @@ def test_what_the_start_says(tmp_path: Path, cluster: Cluster, url: str) -> None
     data = tmp_path / "data"
     assert refused(data, "--database", url) == (
         2,
-        "seedbed: --database: holds a password, which everybody on this machine can see in the list "
-        "of processes; put the address into SEEDBED_DATABASE, or the password alone into PGPASSWORD "
-        "or ~/.pgpass\n",
+        "seedbed: --database: holds a password, which everybody on this machine can see in the "
+        "list of processes; put the address into SEEDBED_DATABASE, or the password alone into "
+        "PGPASSWORD or ~/.pgpass\n",
     )
     nowhere = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{free_port()}/{name_of(url)}"
     status, said = refused(data, database=nowhere)

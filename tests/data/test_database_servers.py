@@ -211,6 +211,18 @@ def test_the_password_goes_to_its_own_host(
         answer(database.uri, "SELECT 1 AS one", open_policy)
 
 
+def test_seedbeds_own_password_file_is_not_for_users(
+    postgresql: Database, open_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pgpass"
+    file.write_text(f"*:*:*:*:{PASSWORD}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    monkeypatch.delenv("PGPASSWORD")
+    with pytest.raises(InvalidArgument, match="no password supplied"):
+        answer(postgresql.uri, "SELECT 1 AS one", open_policy)
+
+
 def test_rows_are_bounded(database: Database, open_policy: Policy) -> None:
     few = replace(open_policy, max_rows=ROWS - 1)
     with pytest.raises(InvalidArgument, match="answers more than 29,999 rows"):

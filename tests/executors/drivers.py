@@ -29,16 +29,15 @@ from seedbed_server.jobs.values import (
     Trial,
     TrialState,
 )
-from seedbed_server.store import Files, Store
+from seedbed_server.store import WORKER_PATIENCE, Files, Store
 
 SAMPLES = 100
 
 
 def run_job(assignment: Assignment, control: Control) -> None:
     """Dispatches on the mode."""
-    session = JobSession(
-        Store(assignment.database_url), assignment.job_id, assignment.attempt, control.notify
-    )
+    store = Store(assignment.database_url, patience=WORKER_PATIENCE)
+    session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
     mode = session.job().options.get("mode", "ok")
     if mode == "raise":
         raise ValueError("a bug")

@@ -24,6 +24,12 @@ from seedbed.cli.session import Session, data_dir_option, pass_session
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder that clients may name data in; may be given several times.",
 )
+@click.option(
+    "--database",
+    metavar="URL",
+    help="postgresql+psycopg://USER@HOST:5432/NAME instead of SQLite in the data directory; the "
+    "password belongs in SEEDBED_DATABASE, PGPASSWORD or ~/.pgpass.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="How many jobs run at once.")
 @click.option(
     "--insecure", is_flag=True, help="Listen beyond this machine without TLS and authentication."
@@ -31,7 +37,12 @@ from seedbed.cli.session import Session, data_dir_option, pass_session
 @data_dir_option
 @pass_session
 def serve(
-    session: Session, address: str, roots: tuple[Path, ...], workers: int | None, insecure: bool
+    session: Session,
+    address: str,
+    roots: tuple[Path, ...],
+    database: str | None,
+    workers: int | None,
+    insecure: bool,
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM. Prints one line when it is ready."""
     if importlib.util.find_spec("seedbed_server") is None:
@@ -45,6 +56,8 @@ def serve(
         arguments += ["--data-dir", str(session.data_dir)]
     for root in roots:
         arguments += ["--allow-root", str(root.absolute())]
+    if database is not None:
+        arguments += ["--database", database]
     if workers is not None:
         arguments += ["--workers", str(workers)]
     if insecure:

@@ -15,7 +15,7 @@ from seedbed_server.executors.assignment import Assignment, Control
 from seedbed_server.executors.memory import limit_memory_to_available
 from seedbed_server.executors.processes import SPOILED, enter_child, leave_child, limit_threads
 from seedbed_server.jobs.session import JobSession
-from seedbed_server.store import WORKER_PATIENCE, Store
+from seedbed_server.store import WORKER_PATIENCE, Store, TryAgain
 
 log = structlog.get_logger()
 
@@ -57,7 +57,8 @@ def _run(assignment: Assignment, driver: str, control: Control, session: JobSess
     try:
         module, function = driver.split(":")
         getattr(import_module(module), function)(assignment, control)
-    except LeaseLost:
+    except (LeaseLost, TryAgain):
+        # Nor is a database that stays away the job's fault, which goes on in another worker.
         raise
     except ProcessSpoiled as error:
         session.log("WARNING", f"{error}; the job goes on in another process")

@@ -7,6 +7,7 @@ from seedbed_server.store.addresses import holds_password, server_url
 from seedbed_server.store.files import Files, ModelFolder
 from seedbed_server.store.leases import Holder, new_holder
 from seedbed_server.store.lock import ServerLock
+from seedbed_server.store.outages import TryAgain
 from seedbed_server.store.pages import Page, PageRequest
 from seedbed_server.store.prepared import PreparedFolders, PreparedStore
 from seedbed_server.store.store import WORKER_PATIENCE, Store
@@ -27,6 +28,7 @@ __all__ = [
     "RequestKey",
     "ServerLock",
     "Store",
+    "TryAgain",
     "Upload",
     "holds_password",
     "new_holder",

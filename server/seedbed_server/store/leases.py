@@ -72,8 +72,8 @@ class Leases:
         self, holder: Holder, attempts: Mapping[str, int], *, paused: Collection[str] = ()
     ) -> set[str]:
         """Makes the leases of these jobs, whose attempts are given, last from now on, those of
-        `paused` ones excepted; also one that has run out and that nobody has taken. Returns the jobs
-        whose leases the holder still has, the paused ones too."""
+        `paused` ones excepted; also one that has run out and that nobody has taken. Returns those
+        that the holder still has, paused ones too."""
         if not attempts:
             return set()
         with self._database.writing(durable=False, exclusive=False) as connection:
