@@ -58,7 +58,8 @@ class Listener:
                 self._listen(engine)
             # The driver's own errors, outside of SQLAlchemy's calls, are of this class too.
             except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
-                log.warning("listener_lost", why=type(error).__name__)
+                if self.connected:
+                    log.warning("listener_lost", why=type(error).__name__)
             finally:
                 self.connected = False
             self._ending.wait(_AGAIN_SECONDS)
@@ -68,10 +69,14 @@ class Listener:
             connection = outer.connection.driver_connection
             assert connection is not None
             connection.autocommit = True
-            for channel in (EVENTS, QUEUE):
-                connection.execute(f"LISTEN {channel}")
-            self.connected = True
-            self._heard("", "")
-            while not self._ending.is_set():
-                for notice in connection.notifies(timeout=_LOOK_SECONDS):
-                    self._heard(notice.channel, notice.payload)
+            try:
+                for channel in (EVENTS, QUEUE):
+                    connection.execute(f"LISTEN {channel}")
+                self.connected = True
+                self._heard("", "")
+                while not self._ending.is_set():
+                    for notice in connection.notifies(timeout=_LOOK_SECONDS):
+                        self._heard(notice.channel, notice.payload)
+            finally:
+                # SQLAlchemy did not see what became of it, and would roll back on a lost one.
+                outer.invalidate()

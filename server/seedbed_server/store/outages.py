@@ -45,12 +45,15 @@ def passing_reason(error: DBAPIError) -> str:
 
 
 def pauses(seconds: float) -> Iterator[float]:
-    """Sleeps before each further try, longer each time, at most 2 s; ends after `seconds`."""
+    """Sleeps before each further try, longer each time, at most 2 s, which it logs; ends after
+    `seconds`. Yields how long it meant to."""
     deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE
     while (left := deadline - time.monotonic()) > 0:
         # Not all at once, when many have waited for the same server.
         time.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+        if pause >= _LONGEST_PAUSE:
+            log.warning("database_awaited", seconds_left=round(left))
         yield pause
         pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -62,13 +65,11 @@ def keep_trying(work: Callable[[], T], patience: float) -> T:
         return work()
     except TryAgain as error:
         last = error
-    for pause in pauses(patience):
+    for _ in pauses(patience):
         try:
             result = work()
         except TryAgain as error:
             last = error
-            if pause >= _LONGEST_PAUSE:
-                log.warning("database_awaited", why=last.message)
         else:
             return result
     raise last
