@@ -10,7 +10,7 @@ COPY client client
 COPY plugins plugins
 COPY server server
 RUN python3 -m venv /opt/seedbed \
-    && /opt/seedbed/bin/python -m pip install --no-cache-dir --constraint constraints.txt ".[server,vision,text,audio,s3,gcs]"
+    && /opt/seedbed/bin/python -m pip install --no-cache-dir --constraint constraints.txt ".[server,vision,text,audio,s3,gcs,postgres]"
 
 FROM ${BASE}
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin seedbed \

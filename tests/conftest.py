@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.running_databases import PASSWORD, Cluster, postgresql_cluster
+from tests.shared_databases import USER
+
 # How long an example takes is a matter of the machine, not of what is tested.
 settings.register_profile("seedbed", deadline=None)
 settings.load_profile("seedbed")
@@ -122,3 +125,12 @@ def running_server(
 def server(running_server: RunningServer) -> str:
     """The address of the session's server."""
     return running_server.address
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server for the tests that do not stop it, with a user for seedbed."""
+    with postgresql_cluster() as running:
+        with running.connect() as connection:
+            connection.execute(f"CREATE USER {USER} PASSWORD '{PASSWORD}'")
+        yield running

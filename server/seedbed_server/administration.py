@@ -119,7 +119,7 @@ def main() -> None:
         settings = Settings(**where)
         files = Files(settings.data_dir)
         files.create()
-        store = Store(files.database_url)
+        store = Store(settings.database_url(files.database_url))
         try:
             store.migrate()
             answer = _COMMANDS[request.pop("command")](store, **request)

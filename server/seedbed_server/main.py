@@ -24,7 +24,7 @@ from seedbed_server.settings import (
     require_safe_address,
     require_safe_metrics_address,
 )
-from seedbed_server.store import Files
+from seedbed_server.store import Files, ServerLock, holds_password
 from seedbed_server.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ log = structlog.get_logger()
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--address", help="HOST:PORT (port 0 takes a free one) or unix:PATH.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Database, uploads and models.")
+@click.option(
+    "--database",
+    help="postgresql+psycopg://USER@HOST:5432/NAME instead of SQLite; the password belongs in "
+    "SEEDBED_DATABASE, PGPASSWORD or ~/.pgpass.",
+)
 @click.option(
     "--allow-root",
     type=click.Path(path_type=Path),
@@ -88,6 +93,14 @@ log = structlog.get_logger()
 def main(**options: Any) -> None:
     """Serve seedbed: models from data, over gRPC. Every option is a variable SEEDBED_… too."""
     given = {k: v for k, v in options.items() if v is not None and v != ()}
+    if holds_password(given.get("database", "")):
+        click.echo(
+            "seedbed: --database: holds a password, which everybody on this machine can see in the "
+            "list of processes; put the address into SEEDBED_DATABASE, or the password alone into "
+            "PGPASSWORD or ~/.pgpass",
+            err=True,
+        )
+        sys.exit(2)
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -112,24 +125,25 @@ def serve(settings: Settings) -> int:
         if settings.metrics_address:
             require_safe_metrics_address(settings.metrics_address, settings.insecure)
         tracing.choose(settings.traces_endpoint)
+        url = settings.database_url(files.database_url)
         files.create()
-        lock = files.lock()
+        lock = files.lock(shared=settings.database is not None)
     except StartupError as error:
         print(f"seedbed: {error.message}", file=sys.stderr)  # noqa: T201
         return 1
     start_fork_server((*settings.preload, *tracing.preload()))
     try:
-        asyncio.run(_serve(settings, files))
+        asyncio.run(_serve(settings, files, url, lock))
     except StartupError as error:
         print(f"seedbed: {error.message}", file=sys.stderr)  # noqa: T201
         return 1
     finally:
         end_children()
-        os.close(lock)
+        lock.close()
     return 0
 
 
-async def _serve(settings: Settings, files: Files) -> None:
+async def _serve(settings: Settings, files: Files, url: str, lock: ServerLock) -> None:
     # Imported only now: the fork server is running, so gRPC may be loaded.
     from seedbed_server.service import Service
 
@@ -139,14 +153,17 @@ async def _serve(settings: Settings, files: Files) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    service = Service(settings, files)
+    service = Service(settings, files, url, lock)
+    # What it says of a directory that is shared is where the first of the servers is.
+    first = lock.alone
     try:
         await service.start()
-        _announce(settings, files, service)
+        _announce(settings, files, service, write=first)
         await _first(ending.wait, lambda: service.idle(hang_up))
     finally:
         log.info("server_stopping")
-        files.remove_server_info()
+        if first:
+            files.remove_server_info()
         await service.stop()
 
 
@@ -164,7 +181,7 @@ async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
                 await task
 
 
-def _announce(settings: Settings, files: Files, service: Service) -> None:
+def _announce(settings: Settings, files: Files, service: Service, *, write: bool) -> None:
     address = service.address
     info = {
         "address": address,
@@ -174,7 +191,8 @@ def _announce(settings: Settings, files: Files, service: Service) -> None:
     }
     if service.metrics_address:
         info["metrics_address"] = service.metrics_address
-    files.write_server_info(info)
+    if write:
+        files.write_server_info(info)
     log.info("server_ready", **info)
     text = f"seedbed {__version__} serving on {address}, data in {files.root}"
     if settings.ready_line == "json":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -25,10 +26,12 @@ from seedbed_server.executors.call_pool import CallPool
 from seedbed_server.executors.calls import CALLS
 from seedbed_server.executors.dispatcher import Dispatcher, make_slots
 from seedbed_server.executors.hardware import cpu_count
+from seedbed_server.executors.leases import LeaseKeeper
 from seedbed_server.jobs.values import INTERRUPTED
 from seedbed_server.serving.front import PredictionFront
 from seedbed_server.settings import Settings, require_safe_metrics_address
-from seedbed_server.store import Files, PreparedStore, Store
+from seedbed_server.store import Files, Holder, PreparedStore, ServerLock, Store, new_holder
+from seedbed_server.store.notices import EVENTS, QUEUE, Listener
 from seedbed_server.store.values import now
 from seedbed_server.telemetry import tracing
 from seedbed_server.telemetry.metrics import make_metrics
@@ -45,12 +48,18 @@ UPLOADS_KEPT = timedelta(days=1)
 class Service:
     """Built, started and stopped once, on one event loop."""
 
-    def __init__(self, settings: Settings, files: Files) -> None:
+    def __init__(
+        self, settings: Settings, files: Files, database_url: str, lock: ServerLock
+    ) -> None:
         self._settings = settings
         self._files = files
+        self._database_url = database_url
+        self._lock = lock
+        self._holder = new_holder(settings.lease_seconds)
         self._activity = Activity()
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listener: Listener | None = None
         self.address = ""
         self.metrics_address = ""
 
@@ -59,9 +68,9 @@ class Service:
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(16, thread_name_prefix="blocking")
         )
-        store = Store(self._files.database_url)
-        await asyncio.to_thread(_recover, store, self._files, self._settings)
-        self._rooms = _build_rooms(self._settings, self._files, store)
+        store = Store(self._database_url)
+        await asyncio.to_thread(self._recover, store)
+        self._rooms = _build_rooms(self._settings, self._files, store, self._holder)
         settings = self._settings
         self._auditor = Auditor(store, settings.audit_rows)
         guard = Guard(
@@ -75,9 +84,64 @@ class Service:
         self._serve_metrics()
         self._rooms.catalogue.start()
         self._keep_going("dispatcher", self._dispatch())
+        self._keep_going("leases", LeaseKeeper(store, self._holder, self._rooms.dispatcher).run())
         self._keep_going("watching", self._rooms.watching.run())
         self._keep_going("guard", guard.run())
         self._keep_going("audit", self._auditor.run())
+        self._listen(store)
+
+    def _recover(self, store: Store) -> None:
+        """Cleans up after servers that were killed; raises StartupError. Where other servers share
+        the database, what they are at work on stays, and so do all files."""
+        store.open(self._files)
+        requeued: Sequence[str] = ()
+        if not store.shared:
+            requeued = store.jobs.requeue_active(INTERRUPTED)
+        elif self._lock.alone:
+            # Nobody else is on this machine; for those on others only their leases speak.
+            requeued = store.leases.requeue_all(INTERRUPTED, host=self._holder.host)
+        store.forget_requests()
+        if self._lock.alone and not store.leases.any():
+            self._clean_up(store)
+        if store.shared:
+            self._lock.share()
+        if requeued:
+            log.info("jobs_requeued", jobs=list(requeued))
+
+    def _clean_up(self, store: Store) -> None:
+        files = self._files
+        for upload in store.uploads.drop_unfinished(now() - UPLOADS_KEPT):
+            log.info("upload_dropped", upload=upload)
+        files.sweep(
+            datasets=store.datasets.ids(),
+            models=store.models.folders(),
+            jobs=store.jobs.ids(),
+            unfinished=store.jobs.unfinished(),
+        )
+        PreparedStore(files.prepared, self._settings.prepared_limit_bytes).sweep()
+
+    def _listen(self, store: Store) -> None:
+        """Lets watchers and the dispatcher know what happens on the other servers."""
+        loop, rooms = asyncio.get_running_loop(), self._rooms
+
+        def pass_on(channel: str, text: str) -> None:
+            if channel != QUEUE:
+                rooms.watching.notify(text) if text else rooms.watching.notify_all()
+            if channel != EVENTS:
+                rooms.dispatcher.wake()
+
+        def heard(channel: str, text: str) -> None:
+            # The loop may just have ended.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(pass_on, channel, text)
+
+        self._listener = store.listener(heard)
+        if self._listener is not None:
+            self._listener.start()
+            rooms.watching.hears = rooms.dispatcher.hears = self._hears
+
+    def _hears(self) -> bool:
+        return self._listener is not None and self._listener.connected
 
     def _serve_metrics(self) -> None:
         address, rooms = self._settings.metrics_address, self._rooms
@@ -134,6 +198,8 @@ class Service:
         await rooms.catalogue.stop()
         await rooms.dispatcher.close()
         rooms.calls.close()
+        if self._listener is not None:
+            self._listener.close()
         await stopping
         await self._auditor.flush()
         await asyncio.to_thread(rooms.metrics.close)
@@ -166,24 +232,7 @@ class Service:
             self._failed.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended"))
 
 
-def _recover(store: Store, files: Files, settings: Settings) -> None:
-    store.migrate()
-    requeued = store.jobs.requeue_active(INTERRUPTED)
-    for upload in store.uploads.drop_unfinished(now() - UPLOADS_KEPT):
-        log.info("upload_dropped", upload=upload)
-    store.forget_requests()
-    files.sweep(
-        datasets=store.datasets.ids(),
-        models=store.models.folders(),
-        jobs=store.jobs.ids(),
-        unfinished=store.jobs.unfinished(),
-    )
-    PreparedStore(files.prepared, settings.prepared_limit_bytes).sweep()
-    if requeued:
-        log.info("jobs_requeued", jobs=list(requeued))
-
-
-def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
+def _build_rooms(settings: Settings, files: Files, store: Store, holder: Holder) -> Rooms:
     policy = Policy(
         allowed_roots=settings.allow_root,
         uploads=files.uploads,
@@ -219,6 +268,7 @@ def _build_rooms(settings: Settings, files: Files, store: Store) -> Rooms:
             silence_timeout=settings.silence_timeout,
             notify=notify,
             leased=metrics.leased,
+            holder=holder,
         ),
         watching=watching,
         predictions=PredictionFront(calls, store, files, metrics, timeout=settings.predict_timeout),

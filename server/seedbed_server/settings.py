@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from seedbed_server.errors import StartupError
+from seedbed_server.store.addresses import server_url
 from seedbed_server.tls import TlsFiles
 
 MODULE_FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
@@ -28,6 +29,17 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("seedbed"),
         description="Folder for the database, uploads and models.",
+    )
+    database: SecretStr | None = Field(
+        None,
+        description="A PostgreSQL database instead of SQLite in the data directory, such as "
+        "postgresql+psycopg://USER@HOST:5432/NAME, which several servers with the same data "
+        "directory may share. A password belongs in SEEDBED_DATABASE, PGPASSWORD or ~/.pgpass.",
+    )
+    lease_seconds: float = Field(
+        30.0,
+        ge=1,
+        description="Seconds after which a job whose server was not heard of is given to another.",
     )
     allow_root: tuple[Path, ...] = Field(
         (), description="Folders whose files datasets may name by path; none forbids paths."
@@ -154,6 +166,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute_path(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    def database_url(self, own: str) -> str:
+        """What `Store` takes; `own` is that of the data directory. Raises StartupError for anything
+        that is no address of a PostgreSQL server."""
+        return own if self.database is None else server_url(self.database.get_secret_value())
 
     def tls_files(self) -> TlsFiles | None:
         """The files for TLS, None without it. Raises StartupError where one is missing."""

@@ -19,7 +19,7 @@ from seedbed_sdk.errors import InvalidArgument, SeedbedError, Unavailable
 from seedbed_server.data.references import DataSource, Policy, fetch, resolve
 from seedbed_server.data.tables import read_table
 from tests.conftest import eventually
-from tests.data.running_databases import (
+from tests.running_databases import (
     PASSWORD,
     ROWS,
     Database,
@@ -209,6 +209,18 @@ def test_the_password_goes_to_its_own_host(
         monkeypatch.setenv(variable, "db.example.org")
     with pytest.raises(InvalidArgument, match=r"no password supplied|using password: NO"):
         answer(database.uri, "SELECT 1 AS one", open_policy)
+
+
+def test_seedbeds_own_password_file_is_not_for_users(
+    postgresql: Database, open_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pgpass"
+    file.write_text(f"*:*:*:*:{PASSWORD}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    monkeypatch.delenv("PGPASSWORD")
+    with pytest.raises(InvalidArgument, match="no password supplied"):
+        answer(postgresql.uri, "SELECT 1 AS one", open_policy)
 
 
 def test_rows_are_bounded(database: Database, open_policy: Policy) -> None:

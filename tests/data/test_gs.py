@@ -21,7 +21,7 @@ from seedbed_server.data.references import (
     resolve,
     resolve_unchanged,
 )
-from tests.data.running_databases import free_port
+from tests.running_databases import free_port
 
 gcsfs = pytest.importorskip("gcsfs", reason="install seedbed[gcs]")
 

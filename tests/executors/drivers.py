@@ -29,16 +29,15 @@ from seedbed_server.jobs.values import (
     Trial,
     TrialState,
 )
-from seedbed_server.store import Files, Store
+from seedbed_server.store import WORKER_PATIENCE, Files, Store
 
 SAMPLES = 100
 
 
 def run_job(assignment: Assignment, control: Control) -> None:
     """Dispatches on the mode."""
-    session = JobSession(
-        Store(assignment.database_url), assignment.job_id, assignment.attempt, control.notify
-    )
+    store = Store(assignment.database_url, patience=WORKER_PATIENCE)
+    session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
     mode = session.job().options.get("mode", "ok")
     if mode == "raise":
         raise ValueError("a bug")
@@ -70,6 +69,14 @@ def run_job(assignment: Assignment, control: Control) -> None:
             replace(_trial(first + 1), state=TrialState.FAILED, reason="stopped"),
             samples_total=SAMPLES,
         )
+        _publish(session, assignment, StopReason.USER)
+        return
+    if mode == "steady":
+        number = first
+        while not control.stop_requested():
+            _train(session, number)
+            number += 1
+            time.sleep(0.05)
         _publish(session, assignment, StopReason.USER)
         return
     for number in range(first, session.job().budget.trials or 1):

@@ -1,4 +1,4 @@
-"""A store in a fresh data directory."""
+"""A store in a fresh data directory, on each kind of database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from seedbed_server.store import Files, Store
+from tests.shared_databases import new_database
+
+KINDS = ("sqlite", "postgresql")
 
 
 @pytest.fixture
@@ -17,9 +20,17 @@ def files(tmp_path: Path) -> Files:
     return files
 
 
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, files: Files) -> str:
+    """The address of a new database of each kind."""
+    if request.param == "sqlite":
+        return files.database_url
+    return new_database(request.getfixturevalue("cluster"))
+
+
 @pytest.fixture
-def store(files: Files) -> Iterator[Store]:
-    store = Store(files.database_url)
+def store(url: str) -> Iterator[Store]:
+    store = Store(url)
     store.migrate()
     yield store
     store.close()

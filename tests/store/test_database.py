@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from seedbed_server.errors import StartupError
 from seedbed_server.store import Files, Store, migrations, tables
 from seedbed_server.store.database import Database
 from tests.conftest import child_environment
+from tests.shared_databases import change
 from tests.store.values import a_dataset, with_job
 
 OLD_TEXTS = ("project", "display_name", "task", "dataset", "target", "metric", "model")
@@ -49,9 +49,7 @@ def test_opening_a_current_database_loads_no_alembic(store: Store) -> None:
 
 def test_a_database_of_a_newer_version_is_left_alone(store: Store) -> None:
     store.datasets.create(a_dataset())
-    with sqlite3.connect(store.url.removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    change(store.url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StartupError, match="revision '9999', which this version"):
         Store(store.url).migrate()
 

@@ -67,8 +67,8 @@ def test_the_directory_is_its_owner_s_and_held_by_one(files: Files) -> None:
     files.write_server_info({"pid": 1, "address": "x:1"})
     with pytest.raises(StartupError, match=r"in use by a seedbed server \(process 1 at x:1\)"):
         files.lock()
-    os.close(held)
-    os.close(files.lock())
+    held.close()
+    files.lock().close()
 
 
 def test_text_is_replaced_whole(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ _PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder that clients may name data in; may be given several times.",
 )
+@click.option(
+    "--database",
+    metavar="URL",
+    help="postgresql+psycopg://USER@HOST:5432/NAME instead of SQLite in the data directory; the "
+    "password belongs in SEEDBED_DATABASE, PGPASSWORD or ~/.pgpass.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="How many jobs run at once.")
 @click.option(
     "--server-certificate",

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
+import structlog
+
 from seedbed.v1 import jobs_pb2
-from seedbed_sdk.errors import InvalidArgument, NotFound, Unavailable
+from seedbed_sdk.errors import InvalidArgument, NotFound, SeedbedError, Unavailable
 from seedbed_server.api import convert
 from seedbed_server.jobs.values import Job
 from seedbed_server.store import Store
 
+log = structlog.get_logger()
+
 PAGE = 500
 KEPT_EVENTS = 2000
 POLL_SECONDS = 1.0
+# Where the database tells of new events, in case it could not.
+SLOW_POLL_SECONDS = 10.0
 HEARTBEAT_SECONDS = 10.0
 _ENDED = (jobs_pb2.Job.SUCCEEDED, jobs_pb2.Job.FAILED, jobs_pb2.Job.CANCELLED)
 
@@ -49,13 +55,20 @@ class _Watched:
 
 class Watching:
     """The events of watched jobs are read once for all watchers, when a worker says that there are
-    some, and once a second in case it could not."""
+    some, and once a second in case it could not; more seldom while `hears` says that the database
+    tells of the events of all servers."""
 
     def __init__(self, store: Store, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
         self._store = store
         self._heartbeat = heartbeat_seconds
         self._watched: dict[str, _Watched] = {}
         self._closing = False
+        self.hears: Callable[[], bool] = lambda: False
+
+    def notify_all(self) -> None:
+        """Says that any job may have new events."""
+        for job_id in self._watched:
+            self.notify(job_id)
 
     def watchers(self) -> int:
         """How many streams follow a job; from any thread."""
@@ -73,11 +86,15 @@ class Watching:
     async def run(self) -> None:
         """Looks for events that nobody announced, until it is cancelled."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(SLOW_POLL_SECONDS if self.hears() else POLL_SECONDS)
             if not self._watched:
                 continue
             ids = list(self._watched)
-            newest = await asyncio.to_thread(self._store.jobs.last_sequences, ids)
+            try:
+                newest = await asyncio.to_thread(self._store.jobs.last_sequences, ids)
+            except SeedbedError as error:
+                log.error("events_not_looked_for", why=error.message)
+                continue
             for job_id in ids:
                 watched = self._watched.get(job_id)
                 if watched and newest.get(job_id, watched.last) > watched.last:
@@ -160,5 +177,8 @@ class Watching:
                     watched.last = events[-1].sequence
                     watched.announce()
                 watched.stale = watched.stale or len(events) == PAGE
+        except SeedbedError as error:
+            # They are looked for again.
+            log.error("events_not_read", job=job_id, why=error.message)
         finally:
             watched.refreshing = None

@@ -90,6 +90,8 @@ def connect_arguments(source: ResolvedSource, seconds: float) -> dict[str, Any]:
             "hostaddr": address,
             # Without this the driver would take it from the environment, whatever the host.
             "password": url.password or "",
+            # Nor from the password file, where seedbed's own may lie: no file has such a path.
+            "passfile": f"{os.devnull}/none",
             "connect_timeout": min(_CONNECT_SECONDS, most),
             "options": f"-c default_transaction_read_only=on -c statement_timeout={most}s",
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -23,7 +23,7 @@ class Assignment:
 
     job_id: str
     attempt: int
-    database_url: str
+    database_url: str = field(repr=False)
     data_dir: Path
     threads: int
     device: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,12 +18,16 @@ from seedbed_server.executors.local import Worker
 from seedbed_server.executors.memory import out_of_memory_kills
 from seedbed_server.executors.overdue import silence_limit, why_overdue
 from seedbed_server.executors.processes import describe_exit
-from seedbed_server.jobs.values import HUNG, INTERRUPTED, OUT_OF_MEMORY, Job
-from seedbed_server.store import Files, Store
+from seedbed_server.jobs.values import HUNG, INTERRUPTED, OUT_OF_MEMORY, Job, JobState
+from seedbed_server.store import Files, Holder, Store
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 1.0
+# Where the database tells of jobs that come, in case it could not.
+SLOW_POLL_SECONDS = 10.0
+# After the database was away, workers first have to write what they could not.
+QUIET_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,9 @@ class Dispatcher:
     """Runs jobs. `notify(job_id)` is called on the event loop when a job's rows have changed, and
     `leased(job)` when one was given to a slot.
 
-    `slots` are where they run, once that is known. `silence_timeout` is as in the settings.
+    `slots` are where they run, once that is known; `holder` has their leases; `hears` says whether
+    `wake` is called for the jobs that other servers put in the queue. `silence_timeout` is as in
+    the settings.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class Dispatcher:
         silence_timeout: float,
         notify: Callable[[str], None],
         leased: Callable[[Job], None] = lambda job: None,  # noqa: ARG005
+        holder: Holder,
     ) -> None:
         self._store = store
         self._files = files
@@ -85,6 +93,8 @@ class Dispatcher:
         self._silence_timeout = silence_timeout
         self._notify = notify
         self._leased = leased
+        self._holder = holder
+        self.hears: Callable[[], bool] = lambda: False
         self._wake = asyncio.Event()
         self._running: dict[str, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,15 +121,38 @@ class Dispatcher:
         while True:
             self._wake.clear()
             while free and not self._closing:
-                job = await asyncio.to_thread(self._store.jobs.lease)
+                job = await self._lease()
                 if job is None:
                     break
                 slot = free.pop(0)
                 self._begin(job, slot, free)
             try:
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                seconds = SLOW_POLL_SECONDS if self.hears() else POLL_SECONDS
+                await asyncio.wait_for(self._wake.wait(), seconds)
             except TimeoutError:
                 continue
+
+    async def _lease(self) -> Job | None:
+        try:
+            return await asyncio.to_thread(self._store.jobs.lease, self._holder)
+        except SeedbedError as error:
+            log.error("no_job_taken", why=error.message)
+            return None
+
+    def attempts(self) -> Mapping[str, int]:
+        """The jobs at work here, with their attempts."""
+        return {job_id: running.job.attempt for job_id, running in self._running.items()}
+
+    def paused(self) -> Collection[str]:
+        """Those whose processes somebody has stopped, as SIGSTOP does."""
+        workers = {job_id: running.worker for job_id, running in self._running.items()}
+        return [job_id for job_id, worker in workers.items() if worker and worker.paused()]
+
+    async def lose(self, job_id: str, attempt: int) -> None:
+        """Ends the worker of an attempt that does not hold its job any more."""
+        running = self._running.get(job_id)
+        if running is not None and running.job.attempt == attempt and running.worker is not None:
+            await running.worker.kill()
 
     def stop(self, job_id: str) -> None:
         """Tells the job's worker, where there is one, to finish now and keep the best so far. One
@@ -149,7 +182,8 @@ class Dispatcher:
         self._closing = True
         await asyncio.gather(*(self._kill(running) for running in list(self._running.values())))
         try:
-            await asyncio.to_thread(self._store.jobs.requeue_active, INTERRUPTED)
+            owner = self._holder.owner
+            await asyncio.to_thread(self._store.leases.requeue_all, INTERRUPTED, owner=owner)
         except SeedbedError as error:
             # Such as a full disk; the next start does the same.
             log.error("jobs_not_requeued", why=error.message)
@@ -208,14 +242,12 @@ class Dispatcher:
         try:
             if running.killed:
                 await worker.kill()
-            elif (await asyncio.to_thread(self._store.jobs.get, job.id)).stop_requested:
-                worker.stop()
             status = await worker.wait()
         finally:
             watch.cancel()
             worker.close()
         log.info("worker_ended", job=job.id, attempt=job.attempt, how=describe_exit(status))
-        await asyncio.to_thread(self._files.drop_unpublished, job.id)
+        await asyncio.to_thread(self._drop_unpublished, job)
         if not self._closing:
             trial_reason = running.hung and f"{HUNG}{running.hung}; its process was ended"
             if status == -signal.SIGKILL and out_of_memory_kills() > kills:
@@ -226,14 +258,25 @@ class Dispatcher:
     async def _watch_over(self, running: _Running, worker: Worker) -> None:
         """Ends a worker whose trial does not end when it has to."""
         clock = asyncio.get_running_loop().time
+        quiet_until = 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
             at = running.stopped_at
             stopped_for = None if at is None else clock() - at
             try:
-                why = await asyncio.to_thread(self._why_overdue, running.job.id, stopped_for)
+                job = await asyncio.to_thread(self._store.jobs.get, running.job.id)
+                if job.state is JobState.CANCELLED:
+                    # By a call to another server, or the call to this one is about to do the same.
+                    await worker.cancel()
+                    return
+                if job.stop_requested and at is None:
+                    self.stop(job.id)
+                if clock() < quiet_until:
+                    continue
+                why = await asyncio.to_thread(self._why_overdue, job, stopped_for)
             except SeedbedError as error:
                 log.error("job_not_watched_over", job=running.job.id, why=error.message)
+                quiet_until = clock() + QUIET_SECONDS
                 continue
             if why:
                 log.warning("trial_hangs", job=running.job.id, why=why)
@@ -241,20 +284,28 @@ class Dispatcher:
                 await worker.kill()
                 return
 
-    def _why_overdue(self, job_id: str, stopped_for: float | None) -> str:
-        job = self._store.jobs.get(job_id)
-        longest = self._store.trials.longest(job.replay_of or job_id)
+    def _why_overdue(self, job: Job, stopped_for: float | None) -> str:
+        longest = self._store.trials.longest(job.replay_of or job.id)
         limit = silence_limit(self._silence_timeout, longest)
         why = why_overdue(job, datetime.now(UTC), stopped_for, limit)
         # What comes between trials, such as making an earlier model anew, takes what it takes.
-        if not why or not self._store.trials.any_running(job_id):
+        if not why or not self._store.trials.any_running(job.id):
             return ""
         return why
 
+    def _drop_unpublished(self, job: Job) -> None:
+        """Not of a job that another server goes on with."""
+        with suppress(SeedbedError):
+            now = self._store.jobs.get(job.id)
+            if now.state.ended or now.attempt == job.attempt:
+                self._files.drop_unpublished(job.id)
+
     def _drop_scratch(self, job_id: str) -> None:
-        """Of an ended job; one that goes on with another worker keeps it."""
-        if job_id not in self._store.jobs.unfinished():
-            self._files.drop_scratch(job_id)
+        """Of an ended job; one that goes on with another worker keeps it. What is left here the
+        next start removes."""
+        with suppress(SeedbedError):
+            if job_id not in self._store.jobs.unfinished():
+                self._files.drop_scratch(job_id)
 
     async def _record_death(self, job: Job, how: str, trial_reason: str = "") -> None:
         """Does nothing where the worker had ended its job, or lost it."""

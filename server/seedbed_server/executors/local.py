@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from seedbed_server.executors.assignment import CANCEL, STOP, Assignment
 from seedbed_server.executors.processes import Child, pipe
 from seedbed_server.executors.worker import work
@@ -44,6 +46,13 @@ class Worker:
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    def paused(self) -> bool:
+        """Whether somebody has stopped the process, as SIGSTOP does."""
+        try:
+            return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
+        except psutil.NoSuchProcess:
+            return False
 
     def stop(self) -> None:
         """Asks the worker to finish now and keep the best so far."""

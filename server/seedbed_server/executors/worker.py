@@ -15,7 +15,7 @@ from seedbed_server.executors.assignment import Assignment, Control
 from seedbed_server.executors.memory import limit_memory_to_available
 from seedbed_server.executors.processes import SPOILED, enter_child, leave_child, limit_threads
 from seedbed_server.jobs.session import JobSession
-from seedbed_server.store import Store
+from seedbed_server.store import WORKER_PATIENCE, Store, TryAgain
 from seedbed_server.telemetry import at_work, tracing
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ def work(assignment: Assignment, driver: str, orders: Connection, notices: Conne
     limit_threads(assignment.threads)
     if assignment.device == "cpu":
         limit_memory_to_available()
-    store = Store(assignment.database_url)
+    store = Store(assignment.database_url, patience=WORKER_PATIENCE)
     session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
     # Only now, since it has a thread of its own, which a fork would have lost.
     traces = tracing.start()
@@ -63,7 +63,8 @@ def _run(assignment: Assignment, driver: str, control: Control, session: JobSess
     try:
         module, function = driver.split(":")
         getattr(import_module(module), function)(assignment, control)
-    except LeaseLost:
+    except (LeaseLost, TryAgain):
+        # Nor is a database that stays away the job's fault, which goes on in another worker.
         raise
     except ProcessSpoiled as error:
         session.log("WARNING", f"{error}; the job goes on in another process")

@@ -26,6 +26,7 @@ from seedbed_server.jobs.values import (
     Winner,
 )
 from seedbed_server.store import Dataset, Store
+from seedbed_server.store.outages import retried
 from seedbed_server.telemetry import at_work
 
 __all__ = ["JobSession", "LeaseLost"]
@@ -33,12 +34,13 @@ __all__ = ["JobSession", "LeaseLost"]
 _ALL_DONE = Progress(fraction=1.0, seconds_left=0.0)
 
 
+@retried("_store")
 class JobSession:
     """Writes a job's rows and events for one attempt.
 
     Each method is one transaction that also checks the attempt: once the job has ended or another
     attempt holds it, every write raises LeaseLost and changes nothing. `notify` is called after
-    each write. Not for several threads at once.
+    each write. While the database cannot be reached, they wait. Not for several threads at once.
     """
 
     def __init__(
@@ -56,6 +58,11 @@ class JobSession:
     def dataset(self) -> Dataset:
         """The job's dataset. Raises NotFound where it was deleted."""
         return self._store.datasets.get(self.job().dataset)
+
+    def require_lease(self) -> None:
+        """Raises LeaseLost as a write would: for what is written to files that attempts share."""
+        with self._store.jobs.writing(self._job_id, attempt=self._attempt, durable=False):
+            pass
 
     def trials(self) -> list[Trial]:
         """All trials by number, those of earlier attempts too."""

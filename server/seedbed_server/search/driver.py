@@ -36,8 +36,8 @@ from seedbed_server.search.loop import Search
 from seedbed_server.search.preparing import prepare
 from seedbed_server.search.replaying import replay_job, restore
 from seedbed_server.search.similarity import describe
+from seedbed_server.store import WORKER_PATIENCE, Files, PreparedStore, Store
 from seedbed_server.store import Dataset as DatasetRow
-from seedbed_server.store import Files, PreparedStore, Store
 
 if TYPE_CHECKING:
     from seedbed_server.executors import Assignment, Control
@@ -48,7 +48,7 @@ def run_job(assignment: Assignment, control: Control) -> None:
 
     Raises SeedbedError with what to tell the user; the executor fails the job with it.
     """
-    store = Store(assignment.database_url)
+    store = Store(assignment.database_url, patience=WORKER_PATIENCE)
     files = Files(assignment.data_dir)
     session = JobSession(store, assignment.job_id, assignment.attempt, control.notify)
     job = session.job()

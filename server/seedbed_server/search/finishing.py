@@ -89,9 +89,10 @@ def finish(
         recipe=_recipe(search, chosen),
         latency_seconds=cost.latency_seconds,
     )
-    # In case the job is extended: what is published may be trained on the validation items too.
-    means.files.put_by(job.id, search.pool.entries())
     try:
+        search.session.require_lease()
+        # In case the job is extended: what is published may be trained on validation items too.
+        means.files.put_by(job.id, search.pool.entries())
         winner = _winner(search, means, chosen)
         search.session.succeed(model, stop_reason, validation, test, winner)
     except BaseException:

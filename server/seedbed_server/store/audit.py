@@ -9,11 +9,13 @@ import sqlalchemy as sa
 
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
+from seedbed_server.store.outages import retried
 from seedbed_server.store.values import AuditRow
 
 _table = tables.audit
 
 
+@retried("_database")
 class Audit:
     """The rows of the audit."""
 
@@ -26,7 +28,7 @@ class Audit:
             {field: getattr(row, field) for field in row.__dataclass_fields__} for row in rows
         ]
         newest = sa.select(sa.func.max(_table.c.number)).scalar_subquery()
-        with self._database.writing() as connection:
+        with self._database.writing(exclusive=False) as connection:
             connection.execute(sa.insert(_table), values)
             connection.execute(sa.delete(_table).where(_table.c.number <= newest - keep))
 

@@ -16,6 +16,7 @@ from seedbed_server.jobs.values import JobState
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.listing import newest_first
+from seedbed_server.store.outages import retried
 from seedbed_server.store.pages import Page, PageRequest
 from seedbed_server.store.requests import answered, remember
 from seedbed_server.store.values import Dataset, RequestKey, Upload
@@ -25,6 +26,7 @@ _uses = tables.dataset_uses
 _uploads = tables.uploads
 
 
+@retried("_database")
 class Datasets:
     """The rows of datasets. Every method is one transaction."""
 
@@ -121,6 +123,7 @@ class Datasets:
             return set(connection.execute(sa.select(_table.c.id)).scalars())
 
 
+@retried("_database")
 class Uploads:
     """The rows of uploads."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any, Self
 
 from seedbed_sdk.errors import ResourceExhausted
 from seedbed_server.errors import StartupError
+from seedbed_server.store.lock import ServerLock, take
 from seedbed_server.store.values import new_id
 
 _TEMPORARY = ".partial-"
@@ -36,6 +36,7 @@ class Files:
         self.remote = self.cache / "remote"
         self.server_info = self.root / "server.json"
         self.lock_file = self.root / "server.lock"
+        self.database_id = self.root / "database.id"
 
     @property
     def database_url(self) -> str:
@@ -58,28 +59,38 @@ class Files:
                 reason="DATA_DIR_UNUSABLE",
             ) from error
 
-    def lock(self) -> int:
-        """Takes the data directory for this process, until it ends; returns the open file.
+    def lock(self, *, shared: bool = False) -> ServerLock:
+        """Takes the data directory for this process, until it ends; where it is `shared`, together
+        with others that share it.
 
         Raises StartupError naming the server that has it.
         """
-        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = take(self.lock_file, shared=shared)
+        if lock is not None:
+            return lock
+        info = self.read_server_info()
+        other = (
+            f"process {info['pid']} at {info['address']}"
+            if info
+            else "another process that is still starting"
+        )
+        raise StartupError(
+            f"the data directory {self.root} is in use by a seedbed server ({other}); "
+            "use that one, stop it, or pass another --data-dir",
+            reason="DATA_DIR_IN_USE",
+        )
+
+    def read_database_id(self) -> str:
+        """The id of the shared database that the directory belongs to; empty without one."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            info = self.read_server_info()
-            other = (
-                f"process {info['pid']} at {info['address']}"
-                if info
-                else "another process that is still starting"
-            )
-            raise StartupError(
-                f"the data directory {self.root} is in use by a seedbed server ({other}); "
-                "use that one, stop it, or pass another --data-dir",
-                reason="DATA_DIR_IN_USE",
-            ) from error
-        return descriptor
+            return self.database_id.read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def hold_anything(self) -> bool:
+        """Whether there are models or uploads."""
+        entries = [*self.models.iterdir(), *self.partial.iterdir(), *self.uploads.iterdir()]
+        return any(entry != self.partial for entry in entries)
 
     def read_server_info(self) -> dict[str, Any] | None:
         """What the running server says about itself, None without one."""

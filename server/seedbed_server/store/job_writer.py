@@ -21,7 +21,7 @@ from seedbed_server.jobs.values import (
     TrialFinished,
     TrialState,
 )
-from seedbed_server.store import tables
+from seedbed_server.store import notices, tables
 from seedbed_server.store.job_rows import (
     event_to_row,
     job_from_row,
@@ -45,7 +45,9 @@ class JobWriter:
     """
 
     def __init__(self, connection: sa.Connection, job_id: str) -> None:
-        row = connection.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job_id)).first()
+        # The lock, on PostgreSQL, is what makes the events' numbers gap-free and attempts certain.
+        select = sa.select(tables.jobs).where(tables.jobs.c.id == job_id).with_for_update()
+        row = connection.execute(select).first()
         if row is None:
             raise not_found(job_id)
         self.job: Job = job_from_row(row)
@@ -86,6 +88,11 @@ class JobWriter:
         if state.ended:
             fields.setdefault("end_time", self.time)
             self.end_running_trials(ENDED_REASON)
+        if state.ended or state is JobState.QUEUED:
+            leases = tables.leases
+            self._connection.execute(sa.delete(leases).where(leases.c.job == self.job.id))
+        if state is JobState.QUEUED:
+            notices.announce(self._connection, notices.QUEUE)
         self.change(state=state, **fields)
         job = self.job
         self.append(StateChanged(state, job.error, job.stop_reason, job.model, used.seconds))
@@ -149,6 +156,7 @@ class JobWriter:
             first = self.job.last_sequence + 1
             self._connection.execute(sa.insert(tables.events), self._event_rows(first))
             self.change(last_sequence=self.job.last_sequence + len(self._events))
+            notices.announce(self._connection, notices.EVENTS, self.job.id)
         if self._changes:
             self.change(update_time=self.time)
             self._connection.execute(

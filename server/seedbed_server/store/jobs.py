@@ -19,16 +19,17 @@ from seedbed_server.jobs.values import (
     Progress,
     StateChanged,
 )
-from seedbed_server.store import tables
+from seedbed_server.store import leases, notices, tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import event_to_row, job_from_row, job_to_row
 from seedbed_server.store.job_writer import JobWriter, not_found, require_ended
+from seedbed_server.store.leases import Holder, Leases
 from seedbed_server.store.listing import newest_first
+from seedbed_server.store.outages import retried
 from seedbed_server.store.pages import Page, PageRequest
 from seedbed_server.store.requests import answered, remember
 from seedbed_server.store.values import JobFilter, RequestKey
 
-ACTIVE = (JobState.PREPARING, JobState.SEARCHING, JobState.FINISHING)
 MAX_DEATHS = 3
 # The search leaves an architecture alone that ends its workers; this is for when it cannot.
 MAX_DEATHS_IN_TRIALS = 20
@@ -45,11 +46,14 @@ class Census:
     oldest_queued: datetime | None
 
 
+@retried("_database")
 class Jobs:
     """The rows of jobs. Every method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._leases = Leases(database)
+        self._holder = leases.new_holder()
 
     def create(self, job: Job, request: RequestKey | None = None) -> Job:
         """Adds a QUEUED job with its first event.
@@ -79,6 +83,7 @@ class Jobs:
                 )
             )
             remember(connection, request, job.id)
+            notices.announce(connection, notices.QUEUE)
         return job
 
     def answered(self, request: RequestKey | None) -> Job | None:
@@ -105,7 +110,7 @@ class Jobs:
     def delete(self, job_id: str) -> None:
         """Deletes an ended job with its trials and events. Raises NotFound, FailedPrecondition."""
         with self._database.writing() as connection:
-            require_ended(_get(connection, job_id), "deleted")
+            require_ended(JobWriter(connection, job_id).job, "deleted")
             connection.execute(sa.delete(_table).where(_table.c.id == job_id))
 
     @contextmanager
@@ -116,21 +121,24 @@ class Jobs:
 
         With `attempt` it raises LeaseLost unless that attempt holds the job. Raises NotFound.
         """
-        with self._database.writing(durable=durable) as connection:
+        with self._database.writing(durable=durable, exclusive=False) as connection:
             writer = JobWriter(connection, job_id)
             if attempt is not None:
                 writer.check_attempt(attempt)
             yield writer
             writer.flush()
 
-    def lease(self) -> Job | None:
-        """Gives the oldest queued job to a new attempt, in state PREPARING; None without one."""
-        with self._database.writing() as connection:
+    def lease(self, holder: Holder | None = None) -> Job | None:
+        """Gives the oldest queued job to a new attempt, in state PREPARING, with a lease for the
+        holder, or for one of this process's own; None without a job, or where others are just
+        taking them."""
+        with self._database.writing(exclusive=False) as connection:
             job_id = connection.execute(
                 sa.select(_table.c.id)
                 .where(_table.c.state == JobState.QUEUED.value)
                 .order_by(_table.c.create_time, _table.c.id)
                 .limit(1)
+                .with_for_update(skip_locked=True)
             ).scalar()
             if job_id is None:
                 return None
@@ -139,6 +147,7 @@ class Jobs:
                 attempt=writer.job.attempt + 1, start_time=writer.job.start_time or writer.time
             )
             writer.set_state(JobState.PREPARING)
+            leases.grant(connection, job_id, writer.job.attempt, holder or self._holder)
             writer.flush()
         return writer.job
 
@@ -223,15 +232,7 @@ class Jobs:
     def requeue_active(self, reason: str) -> Sequence[str]:
         """Puts the jobs that no worker runs any more back in the queue; their running trials FAILED
         with `reason`. Returns their ids."""
-        with self._database.writing() as connection:
-            ids = connection.execute(sa.select(_table.c.id).where(_table.c.state.in_(ACTIVE))).all()
-            for (job_id,) in ids:
-                writer = JobWriter(connection, job_id)
-                writer.end_running_trials(reason)
-                writer.change(attempt=writer.job.attempt + 1)
-                writer.set_state(JobState.QUEUED, until=writer.job.update_time)
-                writer.flush()
-        return [job_id for (job_id,) in ids]
+        return self._leases.requeue_all(reason)
 
     def unfinished(self) -> set[str]:
         """The ids of the jobs that have not ended."""

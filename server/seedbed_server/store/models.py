@@ -14,11 +14,13 @@ from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import score_from_row, score_to_row
 from seedbed_server.store.job_writer import JobWriter
 from seedbed_server.store.listing import newest_first
+from seedbed_server.store.outages import retried
 from seedbed_server.store.pages import Page, PageRequest
 
 _table = tables.models
 
 
+@retried("_database")
 class Models:
     """The rows of models."""
 

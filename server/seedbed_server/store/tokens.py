@@ -11,12 +11,14 @@ import sqlalchemy as sa
 from seedbed_sdk.errors import NotFound
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
+from seedbed_server.store.outages import retried
 from seedbed_server.store.values import now
 from seedbed_server.tokens import Role, Token
 
 _table = tables.tokens
 
 
+@retried("_database")
 class Tokens:
     """The rows of tokens. Every method is one transaction."""
 
@@ -27,7 +29,7 @@ class Tokens:
         """Adds a token."""
         row = {field: getattr(token, field) for field in token.__dataclass_fields__}
         row |= {"projects": list(token.projects), "role": token.role.value}
-        with self._database.writing() as connection:
+        with self._database.writing(exclusive=False) as connection:
             connection.execute(sa.insert(_table).values(row))
 
     def of(self, ids: Collection[str]) -> dict[str, Token]:
@@ -44,7 +46,7 @@ class Tokens:
 
     def revoke(self, token_id: str) -> Token:
         """Ends a token; the time of the first revocation stays. Raises NotFound."""
-        with self._database.writing() as connection:
+        with self._database.writing(exclusive=False) as connection:
             connection.execute(
                 sa.update(_table)
                 .where(_table.c.id == token_id, _table.c.revoke_time.is_(None))

@@ -22,12 +22,14 @@ from seedbed_server.jobs.values import (
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_rows import event_from_row, event_kind, trial_from_row
+from seedbed_server.store.outages import retried
 from seedbed_server.store.pages import Page, PageRequest, make_token, read_token
 
 _trials = tables.trials
 _events = tables.events
 
 
+@retried("_database")
 class Trials:
     """The rows of trials."""
 
@@ -95,6 +97,7 @@ class Tally:
     trials: Mapping[TrialState, int]
 
 
+@retried("_database")
 class Events:
     """The rows of events."""
 

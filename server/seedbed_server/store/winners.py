@@ -10,6 +10,7 @@ from seedbed_server.jobs.values import Winner
 from seedbed_server.store import tables
 from seedbed_server.store.database import Database
 from seedbed_server.store.job_writer import JobWriter
+from seedbed_server.store.outages import retried
 
 # More than these say nothing new, and each is compared.
 MOST_READ = 500
@@ -17,6 +18,7 @@ MOST_READ = 500
 _table = tables.winners
 
 
+@retried("_database")
 class Winners:
     """The rows of winners. A row goes with its job."""
 

@@ -22,8 +22,8 @@ def revision(connection: sa.Connection) -> str:
     return str(found or "")
 
 
-def upgrade(connection: sa.Connection) -> None:
-    """Brings the database to `HEAD`, inside the connection's transaction.
+def upgrade(connection: sa.Connection, name: str = "the database") -> None:
+    """Brings the database to `HEAD`, inside the connection's transaction. `name` is for messages.
 
     Raises StartupError where a newer seedbed has written the database.
     """
@@ -43,7 +43,7 @@ def upgrade(connection: sa.Connection) -> None:
         command.upgrade(config, HEAD)
     except CommandError as error:
         raise StartupError(
-            f"the database is at revision {at!r}, which this version of seedbed does not know "
+            f"{name} is at revision {at!r}, which this version of seedbed does not know "
             f"(it knows up to {HEAD!r}); use the version that wrote it, or a newer one",
             reason="DATABASE_TOO_NEW",
         ) from error

@@ -124,22 +124,19 @@ def _process(command: list[str], folder: Path, whom: dict[str, Any]) -> Iterator
                 process.wait()
 
 
-@contextmanager
-def postgresql_server() -> Iterator[Database]:
-    """Skips where the driver or the server is not installed."""
-    psycopg = pytest.importorskip("psycopg", reason="install seedbed[postgres]")
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    binaries = [str(versions[0] / "x")[:-1]] if versions else [""]
-    initdb = _program(binaries[0] + "initdb", "initdb")
-    program = _program(binaries[0] + "postgres", "postgres")
-    port = free_port()
+class Cluster:
+    """A PostgreSQL server that can be stopped and started again on its port. Its user `admin` needs
+    no password, others do."""
 
-    def connect(database: str = "shop") -> Any:
-        return psycopg.connect(
-            host="127.0.0.1", port=port, user="admin", dbname=database, autocommit=True
-        )
-
-    with _folder() as (folder, whom):
+    def __init__(self, folder: Path, whom: dict[str, Any]) -> None:
+        self._psycopg = pytest.importorskip("psycopg", reason="install seedbed[postgres]")
+        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        binaries = [str(versions[0] / "x")[:-1]] if versions else [""]
+        initdb = _program(binaries[0] + "initdb", "initdb")
+        program = _program(binaries[0] + "postgres", "postgres")
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._folder, self._whom = folder, whom
         data = folder / "data"
         making = [initdb, "-D", str(data), "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync"]
         subprocess.run(making, check=True, capture_output=True, cwd=folder, **whom)
@@ -147,25 +144,67 @@ def postgresql_server() -> Iterator[Database]:
             "host all admin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         )
         options = ("-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
-        command = [program, "-D", str(data), "-p", str(port), *options]
-        with _process(command, folder, whom) as process:
-            _until_connected(process, lambda: connect("postgres"), psycopg.OperationalError)
-            with connect("postgres") as connection:
-                connection.execute("CREATE DATABASE shop")
-                connection.execute(f"CREATE USER reader SUPERUSER PASSWORD '{PASSWORD}'")
-            with connect() as connection:
-                connection.execute(
-                    "CREATE TABLE t (i bigint, x double precision, price numeric(10, 2), s text,"
-                    " flag boolean, day date, moment timestamptz, tags text[], more jsonb)"
-                )
-                connection.execute(
-                    "INSERT INTO t SELECT i, i / 2.0, i * 0.25,"
-                    " CASE WHEN i % 2 = 0 THEN 'é' || i END, i % 3 = 0,"
-                    " date '2024-01-01' + (i % 100), timestamptz '2024-01-01 12:00+02',"
-                    " ARRAY['a', 'b'], jsonb_build_object('k', 1)"
-                    f" FROM generate_series(0, {ROWS - 1}) i"
-                )
-            yield Database("postgresql", port, process, connect)
+        self._command = [program, "-D", str(data), "-p", str(self.port), *options]
+
+    def connect(self, database: str = "postgres") -> Any:
+        """A connection of `admin` that commits each statement."""
+        return self._psycopg.connect(
+            host="127.0.0.1", port=self.port, user="admin", dbname=database, autocommit=True
+        )
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Returns once it answers."""
+        with (self._folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, cwd=self._folder, **self._whom
+            )
+        _until_connected(self.process, self.connect, self._psycopg.OperationalError)
+        return self.process
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Ends it: by SIGINT in order, and by SIGQUIT at once; all connections are cut."""
+        if self.process is not None:
+            self.process.send_signal(number)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def postgresql_cluster() -> Iterator[Cluster]:
+    """A server with nothing in it. Skips where the driver or the server is not installed."""
+    with _folder() as (folder, whom):
+        cluster = Cluster(folder, whom)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@contextmanager
+def postgresql_server() -> Iterator[Database]:
+    """Skips where the driver or the server is not installed."""
+    with postgresql_cluster() as cluster:
+        assert cluster.process is not None
+        with cluster.connect() as connection:
+            connection.execute("CREATE DATABASE shop")
+            connection.execute(f"CREATE USER reader SUPERUSER PASSWORD '{PASSWORD}'")
+        with cluster.connect("shop") as connection:
+            connection.execute(
+                "CREATE TABLE t (i bigint, x double precision, price numeric(10, 2), s text,"
+                " flag boolean, day date, moment timestamptz, tags text[], more jsonb)"
+            )
+            connection.execute(
+                "INSERT INTO t SELECT i, i / 2.0, i * 0.25,"
+                " CASE WHEN i % 2 = 0 THEN 'é' || i END, i % 3 = 0,"
+                " date '2024-01-01' + (i % 100), timestamptz '2024-01-01 12:00+02',"
+                " ARRAY['a', 'b'], jsonb_build_object('k', 1)"
+                f" FROM generate_series(0, {ROWS - 1}) i"
+            )
+        yield Database("postgresql", cluster.port, cluster.process, lambda: cluster.connect("shop"))
 
 
 @contextmanager
