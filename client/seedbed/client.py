@@ -334,11 +334,9 @@ class Client:
             seed,
             starting_points,
             ignore_earlier_jobs,
+            max_latency,
+            max_size,
         )
-        if max_latency is not None:
-            job.constraints.max_latency.CopyFrom(to_duration(parse_latency(max_latency)))
-        if max_size is not None:
-            job.constraints.max_size_bytes = parse_size(max_size)
         job.find_learning_rate = find_learning_rate
         dataset = self.create_dataset(
             data, test, valid=valid, tables=tables, layout=layout, query=query
@@ -367,9 +365,12 @@ class Client:
         seed: int | None = None,
         starting_points: Sequence[Mapping[str, object]] = (),
         ignore_earlier_jobs: bool | None = None,
+        max_latency: str | float | None = None,
+        max_size: str | int | None = None,
     ) -> JobPlan:
         """What `train` would do with the same arguments: which trials come first, and how many
-        seconds and how much memory it would take, measured by training for a moment.
+        seconds and how much memory it would take, measured by training for a moment. With
+        `max_latency` or `max_size` also which architectures miss them.
 
         The data is registered and prepared, which it need not be again then. Takes up to about a
         minute where there are many architectures. Raises InvalidArgument as `train` does.
@@ -384,6 +385,8 @@ class Client:
             seed,
             starting_points,
             ignore_earlier_jobs,
+            max_latency,
+            max_size,
         )
         dataset = self.create_dataset(
             data, test, valid=valid, tables=tables, layout=layout, query=query
@@ -436,10 +439,12 @@ def _wanted_job(
     seed: int | None,
     starting_points: Sequence[Mapping[str, object]],
     ignore_earlier_jobs: bool | None,
+    max_latency: str | float | None,
+    max_size: str | int | None,
 ) -> jobs_pb2.Job:
     """A job as it is asked for, but for its dataset. Raises InvalidArgument."""
     limits = parse_budget(budget) if isinstance(budget, str) else budget
-    return jobs_pb2.Job(
+    job = jobs_pb2.Job(
         task=task,
         target=target or "",
         options=to_struct(options or {}),
@@ -453,6 +458,11 @@ def _wanted_job(
             for name, value in (search_space or {}).items()
         },
     )
+    if max_latency is not None:
+        job.constraints.max_latency.CopyFrom(to_duration(parse_latency(max_latency)))
+    if max_size is not None:
+        job.constraints.max_size_bytes = parse_size(max_size)
+    return job
 
 
 def _points(points: Sequence[Mapping[str, object]]) -> Iterator[struct_pb2.Struct]:

@@ -23,7 +23,9 @@ def outputs(error: float) -> Any:
 
 
 def published(error: float, members: list[int], refits: int = 0) -> Published:
-    refit = [{} if place < refits else None for place in range(max(refits, len(members)))]
+    refit: list[dict[str, object] | None] = [
+        {} if place < refits else None for place in range(max(refits, len(members)))
+    ]
     model = Model(
         id="m",
         project="default",

@@ -16,7 +16,7 @@ from seedbed.space import parse_scalar
 
 
 def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """From `--task` and `--data` to `--ignore-earlier`, which the command gets as `wanted`: the
+    """From `--task` and `--data` to `--max-size`, which the command gets as `wanted`: the
     keyword arguments of `Client.train` and `Client.plan` that say the same."""
 
     @functools.wraps(function)
@@ -33,6 +33,8 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         seed: int | None,
         start: tuple[str, ...],
         ignore_earlier: bool | None,
+        max_latency: str | None,
+        max_size: str | None,
         **others: Any,
     ) -> Any:
         options = {key: _setting(value) for key, value in pairs_of(settings, "--set", "KEY=VALUE")}
@@ -49,6 +51,8 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "seed": seed,
             "starting_points": [_starting_point(text) for text in start],
             "ignore_earlier_jobs": ignore_earlier,
+            "max_latency": max_latency,
+            "max_size": max_size,
         }
         return function(*args, wanted=wanted, **others)
 
@@ -104,6 +108,15 @@ def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 default=None,
                 help="Whether to try the best settings of earlier jobs on similar data; by default "
                 "they are tried, but for a `--seed` with a budget without seconds.",
+            ),
+            click.option(
+                "--max-latency",
+                metavar="TIME",
+                help="What the model may take to answer one example on a processor: 5ms, 250us, "
+                "0.1s.",
+            ),
+            click.option(
+                "--max-size", metavar="SIZE", help="What its files may take: 20MB, 512KiB."
             ),
         )
     ):

@@ -31,12 +31,6 @@ INTERRUPTED = 130
 )
 @search_options
 @click.option(
-    "--max-latency",
-    metavar="TIME",
-    help="What the model may take to answer one example on a processor: 5ms, 250us, 0.1s.",
-)
-@click.option("--max-size", metavar="SIZE", help="What its files may take: 20MB, 512KiB.")
-@click.option(
     "--find-learning-rate",
     is_flag=True,
     help="Look for each network's learning rate in a short test before its first trial.",
@@ -48,8 +42,6 @@ INTERRUPTED = 130
 def train(
     session: Session,
     wanted: dict[str, Any],
-    max_latency: str | None,
-    max_size: str | None,
     find_learning_rate: bool,
     detach: bool,
 ) -> int:
@@ -60,8 +52,6 @@ def train(
     with session.client() as client:
         job = client.train(
             **wanted,
-            max_latency=max_latency,
-            max_size=max_size,
             find_learning_rate=find_learning_rate,
             detach=True,
         )
