@@ -66,20 +66,27 @@ def raw_example(block: DataBlock) -> Mapping[str, Any]:
 
 
 def seconds_for_an_item(trainer: Trainer, inputs: Arrays) -> float:
-    """How long predicting takes for each item, from its encoded inputs on, in a batch as large as
-    takes a moment to predict."""
+    """How long predicting takes for each item of many, from its encoded inputs on, by a batch as
+    large as takes a moment to predict; what a call takes that does not grow with the batch is left
+    out."""
     count = len(next(iter(inputs.values())))
-    # The first call may load what training did not need, such as a backbone.
-    trainer.predict({name: array[:1] for name, array in inputs.items()})
-    size = 1
-    while True:
+
+    def seconds_of(size: int) -> float:
         batch = {name: array[:size] for name, array in inputs.items()}
         began = time.perf_counter()
         trainer.predict(batch)
-        seconds = time.perf_counter() - began
-        if seconds > MOMENT or size >= count:
-            return seconds / min(size, count)
-        size *= 4
+        return time.perf_counter() - began
+
+    # The first call may load what training did not need, such as a backbone.
+    seconds_of(1)
+    alone = seconds = seconds_of(1)
+    size = 1
+    while seconds <= MOMENT and size < count:
+        size = min(4 * size, count)
+        seconds = seconds_of(size)
+    if seconds > 2 * alone:
+        return (seconds - alone) / (size - 1)
+    return seconds / size
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_FAILURES_IN_A_ROW = 10
+# Seconds in which something can be tried.
+WORTH_GOING_ON = 0.1
 # Where the time was up before anything had been trained, so many trials may overrun it.
 FALLBACKS = 2
 
@@ -131,7 +133,7 @@ class Search:
             if proposal is None:
                 if study.exhausted:
                     return StopReason.SPACE_EXHAUSTED
-                if self._fall_back(study, paused):
+                if self._fall_back(study, paused) or self._gains_time():
                     continue
                 return StopReason.TIME_BUDGET
             self._try(study, paused, self._begin(study, proposal))
@@ -147,13 +149,21 @@ class Search:
             return StopReason.USER
         best = self.best.trial.validation_score if self.best else None
         reason = self.spending.reached(self.metric, best)
-        if reason is StopReason.TIME_BUDGET and self.spending.ensembling_seconds:
-            # Only now, since it takes a moment, and what is found changes with every trial.
-            seconds = self._seconds_of_the_ensemble()
-            affordable = seconds <= self.spending.most_for_an_ensemble()
-            self.spending.ensembling_seconds = seconds if affordable else 0.0
+        if reason is StopReason.TIME_BUDGET and self._gains_time():
             reason = self.spending.reached(self.metric, best)
         return reason
+
+    def _gains_time(self) -> bool:
+        """Whether what is set aside for an ensemble can be less, by what the one would take that
+        could be chosen now. Asked for when time is up, since it takes a moment, and what is found
+        changes with every trial."""
+        before = self.spending.reserve()
+        if not self.spending.ensembling_seconds or self.best is None:
+            return False
+        seconds = self._seconds_of_the_ensemble()
+        affordable = seconds <= self.spending.most_for_an_ensemble()
+        self.spending.ensembling_seconds = seconds if affordable else 0.0
+        return before - self.spending.reserve() > WORTH_GOING_ON
 
     def refits(self, trial: Trial) -> bool:
         """Whether a trial's settings are to be trained once more on all items."""
@@ -226,7 +236,7 @@ class Search:
         """Trains a trial, and others like it that it is faster together with. Raises ProcessSpoiled
         where the process cannot go on after that."""
         architecture = first.proposal.architecture
-        self.spending.trial_item_seconds = self.pacing.item_seconds.get(architecture, 0.0)
+        self.spending.trial_item_seconds = self.pacing.item_seconds(architecture)
         first.prepare()
         count = self.company.size(first, study, self.pacing.trial_seconds.get(architecture))
         attempts = self.company.gather(first, count, study, lambda p: self._begin(study, p))
@@ -386,13 +396,13 @@ class Search:
         have predicted from features that were computed once. Measured of an architecture's first
         trial and of those that may be the best."""
         assert run.best_score is not None
-        known = self.pacing.item_seconds.get(architecture, 0.0)
+        known = self.pacing.item_seconds(architecture)
         leads = self.best is None or self.metric.better(run.best_score, self.best.score)
         timed = self.spending.budget.wall_clock_seconds is not None
         if timed and (leads or not known):
-            known = max(known, seconds_for_an_item(trainer, self.data.valid.inputs))
-        run.item_seconds = max(known, run.item_seconds)
-        self.pacing.item_seconds[architecture] = run.item_seconds
+            known = seconds_for_an_item(trainer, self.data.valid.inputs)
+            self.pacing.note_predicting(architecture, known)
+        run.item_seconds = known or run.item_seconds
 
     def _blueprint(self, trial: Trial) -> Blueprint:
         seed = self.trial_seed(trial.number)

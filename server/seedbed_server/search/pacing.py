@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from statistics import median
 
 from seedbed_server.jobs.values import Trial, TrialState
 from seedbed_server.search.budget import Spending
@@ -15,17 +16,19 @@ LEAST_SHARE_OF_A_TRIAL = 0.5
 # Where another architecture is ahead, what takes longer than this share of the time left is not
 # tried again as long as there is something else to try.
 COSTLY_SHARE = 0.25
+# So many of the latest measurements count.
+MEASURED = 5
 # Other settings may take less time than a trial that lacked it.
 MOST_CUT_SHORT = 2
 
 
 @dataclass
 class Pacing:
-    """Seconds by architecture: the least that an epoch and a whole trial took, and the most that
-    predicting an item did."""
+    """Seconds by architecture: the least that an epoch and a whole trial took, and what predicting
+    an item did, of which the median counts, since one measurement may fall into a slow moment."""
 
     spending: Spending
-    item_seconds: dict[str, float] = field(default_factory=dict)
+    _item_seconds: dict[str, deque[float]] = field(default_factory=dict)
     trial_seconds: dict[str, float] = field(default_factory=dict)
     _epoch_seconds: dict[str, float] = field(default_factory=dict)
     _cut_short: Counter[str] = field(default_factory=Counter)
@@ -43,6 +46,14 @@ class Pacing:
         if trial.state is TrialState.COMPLETE:
             shortest = self.trial_seconds.get(name, trial.seconds)
             self.trial_seconds[name] = min(shortest, trial.seconds)
+
+    def note_predicting(self, architecture: str, seconds: float) -> None:
+        """Takes what predicting an item took."""
+        self._item_seconds.setdefault(architecture, deque(maxlen=MEASURED)).append(seconds)
+
+    def item_seconds(self, architecture: str) -> float:
+        """What predicting an item takes; 0 where that is not known."""
+        return median(self._item_seconds.get(architecture, (0.0,)))
 
     def affordable(self, architecture: str) -> bool:
         """Whether an epoch of it fits into the time left, as far as is known."""
