@@ -82,7 +82,7 @@ def train(house: House, dataset: seedbed.Dataset, task: str = "tabular", **more:
         (
             {"starting_points": [{"learning_rate": 0.01}]},
             "job.starting_points[0].architecture",
-            ["is required", "linear, lightgbm, tabm"],
+            ["is required", "linear, kernel_ridge, lightgbm, tabm"],
         ),
         (
             {
@@ -91,7 +91,7 @@ def train(house: House, dataset: seedbed.Dataset, task: str = "tabular", **more:
                 "search_space": {"epochs": 3},
             },
             "job.starting_points[1].architecture",
-            ["'lightgbm' is none of those that this job may try: linear, tabm"],
+            ["'lightgbm' is none of those that this job may try: linear, kernel_ridge, tabm"],
         ),
     ],
     ids=[
