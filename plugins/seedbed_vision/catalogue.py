@@ -48,9 +48,6 @@ def architectures() -> list[Architecture]:
                 "flip": False,
             }
         ],
-        refits=True,
-        refit_whole=True,
-        refit_repeats=4,
         fits=_is_small,
     )
     thumbnails = Architecture(
