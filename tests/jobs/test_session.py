@@ -19,7 +19,6 @@ from seedbed_server.jobs.values import (
     InputField,
     JobState,
     Log,
-    Model,
     Progress,
     Score,
     StateChanged,
@@ -30,8 +29,7 @@ from seedbed_server.jobs.values import (
     TrialState,
 )
 from seedbed_server.store import PageRequest, Store
-from seedbed_server.store.values import now
-from tests.store.values import with_job
+from tests.store.values import a_model, with_job
 
 
 @dataclass
@@ -62,23 +60,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     session = JobSession(store, "job1", leased.attempt, lambda: calls.append(1))
     yield Bench(store, session, calls)
     store.close()
-
-
-def model(model_id: str = "model1") -> Model:
-    return Model(
-        id=model_id,
-        project="default",
-        task="tiny",
-        job="job1",
-        trial=0,
-        architecture="line",
-        parameters={"learning_rate": 0.1},
-        inputs=(InputField("a", "numeric"),),
-        folder=model_id,
-        create_time=now(),
-        classes=("no", "yes"),
-        validation_score=Score("accuracy", 0.5, 10),
-    )
 
 
 def test_a_trial_is_followed_from_start_to_end(bench: Bench) -> None:
@@ -140,7 +121,7 @@ def test_states_progress_best_findings_and_logs_are_events(bench: Bench) -> None
 
 def test_success_comes_with_its_model_at_once(bench: Bench) -> None:
     score = Score("accuracy", 0.5, 10, 0.4, 0.6, 0.95)
-    bench.session.succeed(model(), StopReason.TIME_BUDGET, score, None)
+    bench.session.succeed(a_model(), StopReason.TIME_BUDGET, score, None)
     job = bench.session.job()
     assert (job.state, job.model, job.stop_reason) == (
         JobState.SUCCEEDED,
@@ -197,7 +178,7 @@ WRITES: tuple[Callable[[JobSession], None], ...] = (
     lambda s: s.finish_trial(Trial(0, "line", {}, TrialState.COMPLETE), samples_total=1),
     lambda s: s.set_best(BestChanged(0, "line", 0.5), SCORE),
     lambda s: s.log("INFO", "text"),
-    lambda s: s.succeed(model(), StopReason.USER, SCORE, SCORE),
+    lambda s: s.succeed(a_model(), StopReason.USER, SCORE, SCORE),
     lambda s: s.fail(FailedPrecondition("no")),
     lambda s: s.cancel(),
 )

@@ -225,7 +225,7 @@ def test_without_weights_the_user_is_told_what_is_used_instead(
     task = ImageClassification()
     block = task.data_block(colours(), "", task.options())
     assert block.notes == (backbones.NOTHING_PRETRAINED,)
-    assert [a.name for a in architectures()] == ["small_convnet"]
+    assert [a.name for a in architectures()] == ["thumbnail_linear", "small_convnet"]
 
 
 def test_weights_in_torchs_cache_are_found_and_used(

@@ -7,7 +7,7 @@ from typing import Any
 
 from seedbed_sdk.space import Choices, FloatRange, IntRange
 from seedbed_server.data.references import DataSource
-from seedbed_server.jobs.values import Budget, Job
+from seedbed_server.jobs.values import Budget, InputField, Job, Model, Score
 from seedbed_server.store import Dataset, Store
 from seedbed_server.store.values import now
 
@@ -52,3 +52,21 @@ def with_job(store: Store, job_id: str = "job1", **fields: Any) -> Job:
     if not store.datasets.exists("data"):
         store.datasets.create(a_dataset())
     return store.jobs.create(a_job(job_id, **fields))
+
+
+def a_model(model_id: str = "model1") -> Model:
+    """A model of the job that `a_job` makes."""
+    return Model(
+        id=model_id,
+        project="default",
+        task="tiny",
+        job="job1",
+        trial=0,
+        architecture="line",
+        parameters={"learning_rate": 0.1},
+        inputs=(InputField("a", "numeric"),),
+        folder=model_id,
+        create_time=now(),
+        classes=("no", "yes"),
+        validation_score=Score("accuracy", 0.5, 10),
+    )

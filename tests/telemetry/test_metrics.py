@@ -24,7 +24,7 @@ from seedbed_server.telemetry.readings import Readings
 from tests.api.harness import Harness, launch, refused
 from tests.api.test_lifecycle import run
 from tests.conftest import eventually
-from tests.store.values import with_job
+from tests.store.values import a_model, with_job
 
 
 class Scrapes:
@@ -196,7 +196,7 @@ def test_events_are_counted_once_and_not_those_from_before(tmp_path: Path) -> No
     assert (first.jobs, first.slots) == ({JobState.PREPARING: 1}, {"cuda": 2})
     failed = Trial(0, "line", {}, state=TrialState.FAILED, reason="it diverged")
     session.finish_trial(failed, samples_total=20)
-    session.succeed_with_earlier_model(StopReason.USER)
+    session.succeed_with_earlier_model(StopReason.USER, a_model())
     # Within a few seconds the database is not asked again.
     assert readings.read(lambda: [leased.id]) is first
     readings._read_at = float("-inf")
