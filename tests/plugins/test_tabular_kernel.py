@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,6 +101,6 @@ def test_all_items_alike_are_no_reason_to_fail() -> None:
     _, block, data = trained(mixed(60), "y", "rmse")
     same = {name: np.repeat(array[:1], 60, axis=0) for name, array in data.train.inputs.items()}
     split = SplitArrays(same, np.linspace(0.0, 1.0, 60))
-    again = KERNEL.build(replace(Blueprint(block, dict(KERNEL.portfolio[0]))))
+    again = KERNEL.build(Blueprint(block, dict(KERNEL.portfolio[0])))
     again.fit(Data(split, split), RecordingRun(METRICS["rmse"], split.target))
     np.testing.assert_allclose(again.predict(same), 0.5, atol=0.01)

@@ -55,6 +55,10 @@ class Candidate:
         assert self.trial.validation_score is not None
         return self.trial.validation_score
 
+    def seconds_for(self, items: int) -> float:
+        """What opening it and predicting so many items may take."""
+        return SCORING_MARGIN * self.item_seconds * items + LOADING_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Missed:
@@ -290,8 +294,3 @@ class CandidatePool:
             return dict(json.loads((self.folder / INDEX).read_text()))
         except FileNotFoundError:
             return {}
-
-
-def seconds_together(candidates: Sequence[Candidate], items: int) -> float:
-    """What opening these and predicting so many items with all of them may take."""
-    return sum(SCORING_MARGIN * c.item_seconds * items + LOADING_SECONDS for c in candidates)

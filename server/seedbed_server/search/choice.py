@@ -120,11 +120,10 @@ def _ensemble(search: Search) -> Chosen | None:
         if (takes := search.seconds_in_an_ensemble(candidate)) <= left:
             within.append(candidate)
             left -= takes
-    candidates = within
     found = select(
         search.metric,
         search.data.valid.target,
-        [candidate.outputs for candidate in candidates],
+        [candidate.outputs for candidate in within],
         seed=search.job.seed,
         seconds=selecting,
         finer=finer_metric(search.block.target),
@@ -133,7 +132,7 @@ def _ensemble(search: Search) -> Chosen | None:
         return None
     parts = [
         Part(candidate, search.pool.load(candidate), weight)
-        for candidate, weight in zip(candidates, found.weights, strict=False)
+        for candidate, weight in zip(within, found.weights, strict=False)
         if weight > 0.0
     ]
     return Chosen(tuple(parts), found.outputs)

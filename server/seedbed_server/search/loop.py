@@ -29,7 +29,6 @@ from seedbed_server.search.candidates import (
     SELECTING_SECONDS,
     Candidate,
     CandidatePool,
-    seconds_together,
 )
 from seedbed_server.search.costs import Meter, seconds_for_an_item
 from seedbed_server.search.ensembling import finer_metric, select
@@ -185,7 +184,7 @@ class Search:
         """What a candidate adds to the time that finishing takes: training it once more, opening it
         and predicting the test split."""
         again = REFIT_SLOWER * self.refit_seconds(candidate)
-        return again + seconds_together([candidate], self.spending.test_items)
+        return again + candidate.seconds_for(self.spending.test_items)
 
     def _seconds_of_the_ensemble(self) -> float:
         """What the ensemble of the candidates so far would take beyond the best of them, 0 where
