@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -285,8 +286,11 @@ class Dispatcher:
                 return
 
     def _why_overdue(self, job: Job, stopped_for: float | None) -> str:
-        longest = self._store.trials.longest(job.replay_of or job.id)
-        limit = silence_limit(self._silence_timeout, longest)
+        limit = math.inf
+        if job.budget.wall_clock_seconds is None:
+            # Only then does it count, and all trials are gone through to find it.
+            longest = self._store.trials.longest(job.replay_of or job.id)
+            limit = silence_limit(self._silence_timeout, longest)
         why = why_overdue(job, datetime.now(UTC), stopped_for, limit)
         # What comes between trials, such as making an earlier model anew, takes what it takes.
         if not why or not self._store.trials.any_running(job.id):
